@@ -1,0 +1,74 @@
+"""Work between parser, embedder and retriever."""
+
+import uuid
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from contracts.documents import Metadata
+from contracts.messages import Message
+
+MAX_CHUNKS_PER_BATCH: Final = 64
+_POINT_NAMESPACE: Final = uuid.UUID("6a8f0c52-6f0e-5d0c-9a3c-2b7d2f6f1a10")
+
+
+def chunk_id(tenant: str, document_id: str, revision: int, ordinal: int) -> str:
+    """Return the id of a chunk and of its point, the same however often and wherever it is computed."""
+    return str(uuid.uuid5(_POINT_NAMESPACE, f"{tenant}\x00{document_id}\x00{revision}\x00{ordinal}"))
+
+
+class DocumentPart(Message):
+    """What every message about a part of a document carries; `revision` is the INGEST sequence of its message."""
+
+    tenant: str
+    document_id: str
+    revision: int = Field(ge=1)
+    collection: str
+    title: str | None = None
+    uri: str | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    batch: int = Field(ge=0)
+
+
+class ChunkText(Message):
+    """One chunk: `text` is verbatim; `prefix` (title, heading path) is embedded in front of it, but never quoted."""
+
+    ordinal: int = Field(ge=0)
+    chunk_id: str
+    text: str
+    prefix: str = ""
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    char_start: int = 0
+    char_end: int = 0
+
+    @property
+    def embedded_text(self) -> str:
+        """Return the text that the embedding model sees."""
+        return self.prefix + self.text
+
+
+class ChunksReady(DocumentPart):
+    """A batch of at most 64 chunks that wait for their vectors."""
+
+    chunks: list[ChunkText] = Field(min_length=1, max_length=MAX_CHUNKS_PER_BATCH)
+
+
+class EmbeddedChunk(ChunkText):
+    """A chunk with its vector: raw little-endian float32."""
+
+    vector: bytes
+
+    def vector_array(self) -> NDArray[np.float32]:
+        """Return the vector, shape (dimension,)."""
+        return np.frombuffer(self.vector, dtype="<f4")
+
+
+class ChunksEmbedded(DocumentPart):
+    """A batch of chunks with vectors that wait to be indexed; `model` is the fingerprint of the embedding model."""
+
+    model: str
+    dimension: int = Field(ge=1)
+    chunks: list[EmbeddedChunk] = Field(min_length=1, max_length=MAX_CHUNKS_PER_BATCH)

@@ -1,0 +1,94 @@
+"""What happened, in the past tense, for any number of readers."""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from contracts import subjects
+from contracts.messages import Fact
+
+
+class DocumentFact(Fact):
+    """A fact about one revision of one document."""
+
+    document_id: str
+    revision: int = Field(ge=1)
+
+
+class DocumentAccepted(DocumentFact):
+    """The platform has recorded the message and will bring the document to a terminal state."""
+
+    collection: str
+    op: Literal["upsert", "delete"]
+
+
+class DocumentParsed(DocumentFact):
+    """The text is extracted and every batch of its chunks is on its way."""
+
+    batches: int = Field(ge=1)
+    chunks: int = Field(ge=1)
+    characters: int = Field(ge=0)
+    media_type: str
+    title: str | None = None
+
+
+class ChunksIndexed(DocumentFact):
+    """One batch of chunks is in the index."""
+
+    batch: int = Field(ge=0)
+    chunks: int = Field(ge=1)
+
+
+class DocumentIndexed(DocumentFact):
+    """Every chunk of this revision is in the index; older revisions may go."""
+
+    collection: str
+    chunks: int = Field(ge=1)
+
+
+class DocumentSuperseded(DocumentFact):
+    """`revision` is outdated: whatever of it reaches the index must go."""
+
+    current_revision: int
+
+
+class DocumentDeleted(DocumentFact):
+    """The document is gone as of `revision`."""
+
+
+class DocumentFailed(DocumentFact):
+    """This revision can't be indexed; `code` is for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+class QueryAnswered(Fact):
+    """A question got its answer; the text of neither is in here."""
+
+    query_id: str
+    answered: bool
+    citations: int
+    duration_ms: float
+
+
+class QueryFailed(Fact):
+    """A question got an error instead of an answer."""
+
+    query_id: str
+    code: str
+    message: str
+
+
+FACT_TYPES: Final[dict[str, type[Fact]]] = {
+    subjects.DOCUMENT_ACCEPTED: DocumentAccepted,
+    subjects.DOCUMENT_PARSED: DocumentParsed,
+    subjects.DOCUMENT_INDEXED: DocumentIndexed,
+    subjects.DOCUMENT_SUPERSEDED: DocumentSuperseded,
+    subjects.DOCUMENT_DELETED: DocumentDeleted,
+    subjects.DOCUMENT_FAILED: DocumentFailed,
+    subjects.CHUNKS_INDEXED: ChunksIndexed,
+    subjects.QUERY_ANSWERED: QueryAnswered,
+    subjects.QUERY_FAILED: QueryFailed,
+}
+SUBJECT_OF_FACT: Final[dict[type[Fact], str]] = {fact: subject for subject, fact in FACT_TYPES.items()}

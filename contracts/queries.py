@@ -1,0 +1,64 @@
+"""Questions, and the events their answers are made of.
+
+The events of one answer come in this order, numbered from 1:
+`accepted`, (`step` | `retrieval` | `delta`)*, `citations`, `done` — or `error` at any point, which ends it.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from contracts.documents import CollectionName
+from contracts.messages import Message
+
+AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
+TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
+
+
+class AskQuestion(Message):
+    """Answer a question from the documents of a tenant."""
+
+    tenant: str
+    query_id: str
+    question: str = Field(min_length=1)
+    collection: CollectionName | None = None
+    mode: Literal["rag", "agent"] = "rag"
+    conversation_id: str | None = None
+    top_k: int = Field(default=10, ge=1, le=100)
+    filter: dict[str, Any] | None = None
+
+
+class Citation(Message):
+    """Where a claim comes from; `quote` is a verbatim part of the cited chunk."""
+
+    n: int = Field(ge=1)
+    document_id: str
+    chunk_id: str
+    title: str | None = None
+    uri: str | None = None
+    quote: str
+
+
+class AnswerEvent(Message):
+    """One event of an answer; `data` depends on `type`."""
+
+    query_id: str
+    sequence: int = Field(ge=1)
+    type: AnswerEventType
+    data: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether nothing comes after this event."""
+        return self.type in TERMINAL_EVENTS
+
+
+class Answer(Message):
+    """The whole answer, as the `done` event carries it."""
+
+    answer: str
+    answered: bool
+    citations: list[Citation] = Field(default_factory=list)
+    steps: list[dict[str, Any]] = Field(default_factory=list)
+    usage: dict[str, float] = Field(default_factory=dict)
+    cached: bool = False

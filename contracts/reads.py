@@ -1,0 +1,111 @@
+"""Read requests that persistence answers."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.documents import Metadata
+from contracts.messages import Message
+
+DocumentStatus = Literal["accepted", "processing", "indexed", "failed", "deleted"]
+TERMINAL_STATUSES: frozenset[str] = frozenset({"indexed", "failed", "deleted"})
+
+
+class ChunkCounts(Message):
+    """How many chunks the current revision has (0 while unknown) and how many of them are in the index."""
+
+    total: int = 0
+    indexed: int = 0
+
+
+class DocumentError(Message):
+    """Why a document failed."""
+
+    code: str
+    message: str
+
+
+class DocumentView(Message):
+    """A document as a reader sees it."""
+
+    id: str
+    collection: str
+    title: str | None
+    uri: str | None
+    status: DocumentStatus
+    revision: int
+    chunks: ChunkCounts
+    error: DocumentError | None
+    created_at: datetime
+    updated_at: datetime
+    metadata: Metadata
+
+
+class DocumentQuery(Message):
+    """Ask for one document of a tenant."""
+
+    tenant: str
+    document_id: str
+
+
+class DocumentListQuery(Message):
+    """Ask for a page of documents, ordered by id; `cursor` is what the page before returned."""
+
+    tenant: str
+    collection: str | None = None
+    status: DocumentStatus | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+    cursor: str | None = None
+
+
+class DocumentPage(Message):
+    """A page of documents; `next_cursor` is null on the last page."""
+
+    items: list[DocumentView]
+    next_cursor: str | None
+
+
+class CollectionsQuery(Message):
+    """Ask for the collections of a tenant, or for one of them by name."""
+
+    tenant: str
+    name: str | None = None
+
+
+class CollectionView(Message):
+    """A collection: documents by status (deleted ones are not counted) and chunks in the index."""
+
+    name: str
+    documents: int
+    chunks: int
+    by_status: dict[str, int]
+
+
+class CollectionList(Message):
+    """The collections of a tenant."""
+
+    items: list[CollectionView]
+
+
+class IdempotencyQuery(Message):
+    """Ask which of these idempotency keys (already hashed per document) were seen."""
+
+    tenant: str
+    keys: list[str] = Field(min_length=1, max_length=100)
+
+
+class IdempotencyRecord(Message):
+    """What a key was used for."""
+
+    key: str
+    document_id: str
+    collection: str
+    revision: int
+    digest: str
+
+
+class IdempotencyReply(Message):
+    """The keys that were seen."""
+
+    records: list[IdempotencyRecord]

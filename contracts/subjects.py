@@ -1,0 +1,109 @@
+"""Every subject and header of the platform, declared here and only here.
+
+A tenant appears in one subject only, the ingestion subject, so that broker permissions can bind a producer to its
+tenant. Spans and metric labels use the template, never the concrete subject.
+"""
+
+import re
+from typing import Final
+
+PREFIX: Final = "rag.v1"
+
+INGEST_TEMPLATE: Final = "rag.v1.ingest.{tenant}"
+INGEST_ALL: Final = "rag.v1.ingest.*"
+CHUNKS_READY: Final = "rag.v1.chunks.ready"
+CHUNKS_EMBEDDED: Final = "rag.v1.chunks.embedded"
+QUERIES_ASK: Final = "rag.v1.queries.ask"
+ANSWERS_TEMPLATE: Final = "rag.v1.answers.{query_id}"
+ANSWERS_ALL: Final = "rag.v1.answers.*"
+DEAD_TEMPLATE: Final = "rag.v1.dead.{consumer}"
+DEAD_ALL: Final = "rag.v1.dead.*"
+FACTS_ALL: Final = "rag.v1.facts.>"
+MAX_DELIVERIES_ADVISORIES: Final = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>"
+
+DOCUMENT_ACCEPTED: Final = "rag.v1.facts.document.accepted"
+DOCUMENT_PARSED: Final = "rag.v1.facts.document.parsed"
+DOCUMENT_INDEXED: Final = "rag.v1.facts.document.indexed"
+DOCUMENT_SUPERSEDED: Final = "rag.v1.facts.document.superseded"
+DOCUMENT_DELETED: Final = "rag.v1.facts.document.deleted"
+DOCUMENT_FAILED: Final = "rag.v1.facts.document.failed"
+CHUNKS_INDEXED: Final = "rag.v1.facts.chunks.indexed"
+QUERY_ANSWERED: Final = "rag.v1.facts.query.answered"
+QUERY_FAILED: Final = "rag.v1.facts.query.failed"
+
+RETRIEVE: Final = "rag.v1.retrieve"
+EMBED_QUERY: Final = "rag.v1.embed.query"
+INDEX_FENCE: Final = "rag.v1.index.fence"
+INDEX_COUNTS: Final = "rag.v1.index.counts"
+READ_DOCUMENT: Final = "rag.v1.read.document"
+READ_DOCUMENTS: Final = "rag.v1.read.documents"
+READ_COLLECTIONS: Final = "rag.v1.read.collections"
+READ_IDEMPOTENCY: Final = "rag.v1.read.idempotency"
+HEALTH: Final = "rag.v1.health"
+
+UPLOADS_BUCKET: Final = "uploads"
+
+HEADER_TRACEPARENT: Final = "traceparent"
+HEADER_TRACESTATE: Final = "tracestate"
+HEADER_TENANT: Final = "Rag-Tenant"
+HEADER_CORRELATION_ID: Final = "Rag-Correlation-Id"
+HEADER_DEADLINE: Final = "Rag-Deadline"
+HEADER_IDEMPOTENCY: Final = "Rag-Idempotency"
+HEADER_CONTENT_TYPE: Final = "Content-Type"
+HEADER_MESSAGE_ID: Final = "Nats-Msg-Id"
+HEADER_ERROR: Final = "Rag-Error"
+
+HEADER_DEAD_REASON: Final = "Rag-Dead-Reason"
+HEADER_DEAD_CODE: Final = "Rag-Dead-Code"
+HEADER_DEAD_ERROR: Final = "Rag-Dead-Error"
+HEADER_DEAD_FIELD: Final = "Rag-Dead-Field"
+HEADER_DEAD_SUBJECT: Final = "Rag-Dead-Subject"
+HEADER_DEAD_STREAM: Final = "Rag-Dead-Stream"
+HEADER_DEAD_SEQUENCE: Final = "Rag-Dead-Sequence"
+HEADER_DEAD_CONSUMER: Final = "Rag-Dead-Consumer"
+HEADER_DEAD_DELIVERIES: Final = "Rag-Dead-Deliveries"
+HEADER_DEAD_OBJECT: Final = "Rag-Dead-Object"
+DEAD_HEADER_PREFIX: Final = "Rag-Dead-"
+
+CONTENT_TYPE_JSON: Final = "application/json"
+CONTENT_TYPE_MSGPACK: Final = "application/msgpack"
+
+TENANT_PATTERN: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+_INGEST_PREFIX: Final = "rag.v1.ingest."
+
+
+def ingest(tenant: str) -> str:
+    """Return the ingestion subject of a tenant; ValueError when the name could reach beyond one subject token."""
+    if not TENANT_PATTERN.match(tenant):
+        raise ValueError(f"tenant {tenant!r} is not of the form {TENANT_PATTERN.pattern}")
+    return _INGEST_PREFIX + tenant
+
+
+def tenant_of(subject: str) -> str:
+    """Return the tenant that an ingestion subject names; ValueError when it names none that is valid."""
+    tenant = subject.removeprefix(_INGEST_PREFIX)
+    if tenant == subject or not TENANT_PATTERN.match(tenant):
+        raise ValueError(f"subject {subject!r} names no valid tenant; a tenant is of the form {TENANT_PATTERN.pattern}")
+    return tenant
+
+
+def answers(query_id: str) -> str:
+    """Return the subject on which the events of one answer are published."""
+    return f"rag.v1.answers.{query_id}"
+
+
+def dead(consumer: str) -> str:
+    """Return the dead-letter subject of a durable consumer."""
+    return f"rag.v1.dead.{consumer}"
+
+
+def template_of(subject: str) -> str:
+    """Return the low-cardinality form of a subject, for span names and metric labels."""
+    for prefix, template in (
+        (_INGEST_PREFIX, INGEST_TEMPLATE),
+        ("rag.v1.answers.", ANSWERS_TEMPLATE),
+        ("rag.v1.dead.", DEAD_TEMPLATE),
+    ):
+        if subject.startswith(prefix):
+            return template
+    return subject if subject.startswith("rag.v1.") else "other"

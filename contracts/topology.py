@@ -1,0 +1,192 @@
+"""The streams and durable consumers of the platform: declared here, applied by one provisioner, checked by everybody.
+
+Retention and limits follow one rule per kind: work queues refuse what does not fit, so that backpressure reaches the
+producer; records of the past drop their oldest.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from contracts import subjects
+
+MIB: Final = 1024 * 1024
+GIB: Final = 1024 * MIB
+MINUTE: Final = 60.0
+DAY: Final = 24 * 60 * MINUTE
+
+# The window must outlive the slowest redelivery of the message whose effect is published again, else the repeat of a
+# publish after a crash is a second message.
+DEDUPE_WINDOW_SECONDS: Final = 10 * MINUTE
+
+
+class Retention(StrEnum):
+    """When a stream lets go of a message."""
+
+    INTEREST = "interest"
+    WORK_QUEUE = "workqueue"
+    LIMITS = "limits"
+
+
+class Storage(StrEnum):
+    """Where a stream keeps its messages."""
+
+    FILE = "file"
+    MEMORY = "memory"
+
+
+class Discard(StrEnum):
+    """What a full stream does: refuse the new message or drop the oldest one."""
+
+    NEW = "new"
+    OLD = "old"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A JetStream stream; ages and windows in seconds, sizes in bytes."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Retention
+    storage: Storage
+    discard: Discard
+    max_bytes: int
+    max_msgs: int = -1
+    max_age_seconds: float = 0.0
+    dedupe_window_seconds: float = DEDUPE_WINDOW_SECONDS
+    consumers: tuple["Consumer", ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A durable pull consumer.
+
+    `ack_wait_seconds` covers one heartbeat lost, not the whole work: handlers report progress while they run.
+    `max_deliver` bounds every kind of failure, `max_faults` the unexpected ones, which rarely heal by themselves.
+    """
+
+    name: str
+    stream: str
+    filter_subjects: tuple[str, ...]
+    ack_wait_seconds: float = 30.0
+    max_deliver: int = 30
+    max_faults: int = 5
+    max_ack_pending: int = 256
+
+
+PARSER: Final = Consumer("parser", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=32)
+INTAKE: Final = Consumer("persistence-intake", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=512)
+EMBEDDER: Final = Consumer("embedder", "CHUNKS", (subjects.CHUNKS_READY,), max_ack_pending=256)
+RETRIEVER: Final = Consumer("retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128)
+PERSISTENCE: Final = Consumer("persistence", "FACTS", (subjects.FACTS_ALL,), max_ack_pending=512)
+CLEANUP: Final = Consumer(
+    "retriever-cleanup",
+    "FACTS",
+    (subjects.DOCUMENT_INDEXED, subjects.DOCUMENT_SUPERSEDED, subjects.DOCUMENT_DELETED),
+    max_ack_pending=256,
+)
+AGENT: Final = Consumer("agent", "QUERIES", (subjects.QUERIES_ASK,), max_deliver=3, max_faults=2, max_ack_pending=128)
+DEAD_LETTERS: Final = Consumer("persistence-dead", "DEAD", (subjects.DEAD_ALL,), max_ack_pending=128)
+ADVISORIES: Final = Consumer(
+    "persistence-advisories", "ADVISORIES", (subjects.MAX_DELIVERIES_ADVISORIES,), max_ack_pending=128
+)
+
+STREAMS: Final[tuple[Stream, ...]] = (
+    Stream(
+        "INGEST",
+        (subjects.INGEST_ALL,),
+        Retention.INTEREST,
+        Storage.FILE,
+        Discard.NEW,
+        max_bytes=2 * GIB,
+        consumers=(PARSER, INTAKE),
+    ),
+    Stream(
+        "CHUNKS",
+        (subjects.CHUNKS_READY,),
+        Retention.WORK_QUEUE,
+        Storage.FILE,
+        Discard.NEW,
+        max_bytes=512 * MIB,
+        max_msgs=2_000,
+        consumers=(EMBEDDER,),
+    ),
+    Stream(
+        "VECTORS",
+        (subjects.CHUNKS_EMBEDDED,),
+        Retention.WORK_QUEUE,
+        Storage.FILE,
+        Discard.NEW,
+        max_bytes=512 * MIB,
+        max_msgs=2_000,
+        consumers=(RETRIEVER,),
+    ),
+    Stream(
+        "FACTS",
+        (subjects.FACTS_ALL,),
+        Retention.LIMITS,
+        Storage.FILE,
+        Discard.OLD,
+        max_bytes=GIB,
+        max_age_seconds=7 * DAY,
+        consumers=(PERSISTENCE, CLEANUP),
+    ),
+    Stream(
+        "QUERIES",
+        (subjects.QUERIES_ASK,),
+        Retention.WORK_QUEUE,
+        Storage.MEMORY,
+        Discard.NEW,
+        max_bytes=64 * MIB,
+        max_msgs=1_000,
+        max_age_seconds=120.0,
+        dedupe_window_seconds=120.0,
+        consumers=(AGENT,),
+    ),
+    Stream(
+        "ANSWERS",
+        (subjects.ANSWERS_ALL,),
+        Retention.LIMITS,
+        Storage.MEMORY,
+        Discard.OLD,
+        max_bytes=128 * MIB,
+        max_age_seconds=5 * MINUTE,
+        dedupe_window_seconds=120.0,
+    ),
+    Stream(
+        "DEAD",
+        (subjects.DEAD_ALL,),
+        Retention.LIMITS,
+        Storage.FILE,
+        Discard.OLD,
+        max_bytes=GIB,
+        max_age_seconds=30 * DAY,
+        consumers=(DEAD_LETTERS,),
+    ),
+    Stream(
+        "ADVISORIES",
+        (subjects.MAX_DELIVERIES_ADVISORIES,),
+        Retention.LIMITS,
+        Storage.FILE,
+        Discard.OLD,
+        max_bytes=64 * MIB,
+        max_age_seconds=7 * DAY,
+        consumers=(ADVISORIES,),
+    ),
+)
+
+CONSUMERS: Final[tuple[Consumer, ...]] = tuple(consumer for stream in STREAMS for consumer in stream.consumers)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A JetStream Object Store bucket; age in seconds, size in bytes."""
+
+    name: str
+    max_bytes: int
+    max_age_seconds: float
+
+
+# Payloads are removed when their document is indexed; the age only catches what a crash left behind.
+UPLOADS: Final = Bucket(subjects.UPLOADS_BUCKET, max_bytes=8 * GIB, max_age_seconds=7 * DAY)

@@ -1,0 +1,138 @@
+"""What a model must offer, what an embedder promises, and how embedding fails.
+
+    shared.errors.PlatformError
+    ├── Overloaded              the interactive lane is full; nothing was computed
+    ├── Unavailable
+    │   └── EmbeddingUnavailable    timeout, lost connection, 429, 5xx, bad credentials, shutting down
+    ├── Rejected
+    │   └── EmbeddingRefused        the model will never take this text
+    └── DeadlineExpired         nobody waits for the vectors any more
+    ValueError
+    └── InvalidVector           the model answered something that is not its vector: a fault, not the text's
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import DeadlineExpired, Overloaded, Rejected, Unavailable
+
+__all__ = [
+    "DeadlineExpired",
+    "Embedder",
+    "EmbeddingModel",
+    "EmbeddingRefused",
+    "EmbeddingUnavailable",
+    "InvalidVector",
+    "Overloaded",
+    "Vectors",
+    "checked_vectors",
+    "unit_vectors",
+    "until",
+]
+
+Vectors = NDArray[np.float32]
+
+
+class EmbeddingUnavailable(Unavailable):
+    """The model cannot be reached now; the same text may work later."""
+
+    code = "embedding_unavailable"
+
+
+class EmbeddingRefused(Rejected):
+    """The model refuses this text, now and later."""
+
+    code = "embedding_refused"
+
+
+class InvalidVector(ValueError):
+    """The model returned something else than finite, non-zero vectors of its dimension."""
+
+
+class EmbeddingModel(Protocol):
+    """A model that computes on the calling thread; every member may be used from several threads at once.
+
+    `fingerprint` changes whenever the same passage would get another vector: an index holds one fingerprint only.
+    The prefixes are put in front of a text before `embed`.
+    """
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def query_prefix(self) -> str: ...
+    @property
+    def passage_prefix(self) -> str: ...
+
+    def embed(self, prepared: str) -> Vectors:
+        """Return the vector of one text that carries its prefix: shape (dimension,), unit length."""
+        ...
+
+
+class Embedder(Protocol):
+    """Vectors for callers, queries before bulk: float32, shape (n, dimension), unit length, in the order of the texts.
+
+    `deadline` is unix seconds. Raises the errors drawn at the top of this module.
+    """
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def max_tokens(self) -> int: ...
+
+    async def embed_passages(
+        self, texts: Sequence[str], *, deadline: float | None = None, interactive: bool = False
+    ) -> Vectors:
+        """Return the vectors of passages, on the bulk lane unless somebody waits for them."""
+        ...
+
+    async def embed_queries(self, texts: Sequence[str], *, deadline: float | None = None) -> Vectors:
+        """Return the vectors of queries, on the interactive lane."""
+        ...
+
+    async def close(self) -> None:
+        """Fail what waits and let go of threads and connections, within a bound."""
+        ...
+
+
+def checked_vectors(vectors: NDArray[Any], shape: tuple[int, ...]) -> Vectors:
+    """Return `vectors` as float32; InvalidVector unless they have this shape, are finite and none is zero."""
+    if vectors.shape != shape:
+        raise InvalidVector(f"the model returned shape {vectors.shape}, expected {shape}: check the model's dimension")
+    if not np.isfinite(vectors).all():
+        raise InvalidVector("the model returned NaN or infinity")
+    if not vectors.any(axis=-1).all():
+        raise InvalidVector("the model returned a vector of zeros")
+    return vectors.astype(np.float32, copy=False)
+
+
+def unit_vectors(vectors: NDArray[Any], shape: tuple[int, ...]) -> Vectors:
+    """Return checked vectors scaled to unit length along the last axis."""
+    checked = checked_vectors(vectors, shape)
+    unit: Vectors = checked / np.linalg.norm(checked, axis=-1, keepdims=True)
+    return unit
+
+
+@asynccontextmanager
+async def until(deadline: float | None, clock: Callable[[], float]) -> AsyncIterator[None]:
+    """Cancel the body and raise DeadlineExpired once `clock` has passed `deadline`; without one, wait forever."""
+    left = None if deadline is None else deadline - clock()
+    if left is not None and left <= 0:
+        raise DeadlineExpired("the deadline had passed before embedding began")
+    try:
+        async with asyncio.timeout(left) as timer:
+            yield
+    except TimeoutError:
+        if not timer.expired():
+            raise
+        raise DeadlineExpired("the deadline passed while the texts waited for their vectors") from None

@@ -1,0 +1,18 @@
+"""Settings of the embedder."""
+
+from pydantic import Field, SecretStr
+
+from shared.settings import EmbeddingModelSettings
+
+
+class EmbedderSettings(EmbeddingModelSettings):
+    """Where vectors come from and how much is computed at once."""
+
+    embedder_threads: int = Field(default=0, ge=0, le=256, description="Bulk threads (0 = one for each core).")
+    embedder_query_threads: int = Field(default=1, ge=1, le=64, description="Threads kept for queries.")
+    embedder_workers: int = Field(default=16, ge=1, le=256, description="Messages in work at the same time.")
+    embedder_max_waiting_slices: int = Field(default=1024, ge=1, description="Texts that wait in the bulk lane.")
+    embedder_max_waiting_queries: int = Field(default=256, ge=1, description="Texts that wait in the query lane.")
+    embedder_nice: int = Field(default=10, ge=0, le=19, description="How far bulk threads step back behind queries.")
+    embedding_api_key: SecretStr | None = Field(default=None, description="Key of the remote endpoint.")
+    embedding_timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="Patience with the endpoint.")

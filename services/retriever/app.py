@@ -1,0 +1,71 @@
+"""The retriever process: the only one that touches the vector index."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from qdrant_client import AsyncQdrantClient
+
+from contracts import subjects, topology
+from contracts.chunks import ChunksEmbedded
+from contracts.retrieval import FenceRequest, IndexCountsRequest, RetrieveRequest
+from services.retriever.handlers import QueryEmbedding, RetrieverHandlers
+from services.retriever.index import VectorIndex
+from services.retriever.indexing import Indexing
+from services.retriever.qdrant_edge_index import QdrantEdgeIndex
+from services.retriever.qdrant_server_index import QdrantServerIndex
+from services.retriever.search import Search
+from services.retriever.settings import RetrieverSettings
+from shared.service import Lifespan, Service, run_service
+from shared.settings import load
+
+
+def build_lifespan(settings: RetrieverSettings) -> Lifespan:
+    """Return the service's lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(service: Service) -> AsyncIterator[None]:
+        model = settings.embedding_fingerprint
+        index = await open_index(settings, model)
+        embed_query = QueryEmbedding(service.requester, model=model)
+        search = Search(index, embed_query, model=model, max_rounds=settings.retriever_search_rounds)
+        handlers = RetrieverHandlers(index, Indexing(index, model=model), search, service.publisher)
+
+        async def describe() -> dict[str, Any]:
+            found = await index.describe()
+            return {"engine": found.engine, "version": found.version, "chunks": found.chunk_points, "model": model}
+
+        service.consume(
+            topology.RETRIEVER, ChunksEmbedded, handlers.on_chunks_embedded, workers=settings.retriever_workers
+        )
+        service.consume_raw(topology.CLEANUP, handlers.on_fact, workers=settings.retriever_cleanup_workers)
+        service.respond(subjects.RETRIEVE, RetrieveRequest, handlers.on_retrieve)
+        service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
+        service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
+        service.health.checks["index"] = describe
+        yield
+        await index.close()
+
+    return lifespan
+
+
+async def open_index(settings: RetrieverSettings, model: str) -> VectorIndex:
+    """Open the embedded index, or connect to the Qdrant server that the settings name."""
+    if settings.qdrant_url is None:
+        folder = settings.data_dir / "index"
+        return await QdrantEdgeIndex.open(folder, dimension=settings.embedding_dimension, fingerprint=model)
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    client = AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
+    return await QdrantServerIndex.open(
+        client, prefix=settings.qdrant_prefix, dimension=settings.embedding_dimension, fingerprint=model
+    )
+
+
+def main() -> None:
+    """Run the retriever until a signal comes."""
+    settings = load(RetrieverSettings)
+    run_service("retriever", settings, build_lifespan(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Settings of the retriever."""
+
+from pydantic import Field, SecretStr
+
+from shared.settings import EmbeddingModelSettings
+
+
+class RetrieverSettings(EmbeddingModelSettings):
+    """Where the index is and how much is done at once."""
+
+    qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
+    qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")
+    qdrant_prefix: str = Field(default="rag", pattern=r"^[a-z0-9_-]{1,32}$", description="Prefix of collection names.")
+    qdrant_timeout_seconds: int = Field(default=10, ge=1, le=300, description="Patience with the Qdrant server.")
+    retriever_workers: int = Field(default=16, ge=1, le=256, description="Batches that are indexed at the same time.")
+    retriever_cleanup_workers: int = Field(default=16, ge=1, le=256, description="Clean-ups at the same time.")
+    retriever_search_rounds: int = Field(
+        default=4, ge=1, le=8, description="How often a search looks deeper when hits are hidden."
+    )

@@ -1,0 +1,1 @@
+"""Infrastructure that every service uses: settings, logs, telemetry, errors, health, messaging."""

@@ -1,0 +1,89 @@
+"""The platform's errors, and what each of them means for a message and for a caller.
+
+    PlatformError
+    ├── Retryable             nak with growing delay      503 + Retry-After
+    │   ├── Unavailable       a dependency is gone
+    │   └── Overloaded        a bounded queue is full
+    ├── Rejected              dead letter at once         422
+    │   ├── InvalidMessage    bytes or fields are wrong   422
+    │   ├── NotFound          no such thing               404
+    │   └── Conflict          contradicts what is there   409
+    ├── DeadlineExpired       dropped and counted         504
+    └── Misconfigured         the process ends with 2; a restart would not help
+
+Anything else is a fault of ours: a message gets a few tries and then becomes a dead letter, a caller gets a 500.
+"""
+
+from typing import ClassVar
+
+
+class PlatformError(Exception):
+    """An expected failure: `code` is for programs, `message` for people, `field` names the input that is wrong."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.error_code = code or self.code
+        self.field = field
+
+
+class Retryable(PlatformError):
+    """It may work later: the message waits and is tried again; a caller is told to come back."""
+
+    code = "temporarily_unavailable"
+    default_retry_after_seconds: ClassVar[float] = 2.0
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds or self.default_retry_after_seconds
+
+
+class Unavailable(Retryable):
+    """A dependency does not answer."""
+
+    code = "dependency_unavailable"
+
+
+class Overloaded(Retryable):
+    """A bounded queue is full."""
+
+    code = "overloaded"
+    default_retry_after_seconds = 1.0
+
+
+class Rejected(PlatformError):
+    """It will never work as it stands: a dead letter at once, or an answer that names what to change."""
+
+    code = "rejected"
+
+
+class InvalidMessage(Rejected):
+    """The input breaks its schema."""
+
+    code = "invalid_message"
+
+
+class NotFound(Rejected):
+    """There is no such thing for this tenant."""
+
+    code = "not_found"
+
+
+class Conflict(Rejected):
+    """The input contradicts what is already there."""
+
+    code = "conflict"
+
+
+class DeadlineExpired(PlatformError):
+    """Nobody waits for the result any more."""
+
+    code = "deadline_expired"
+
+
+class Misconfigured(PlatformError):
+    """The deployment is wrong: a setting, a file or a model; only a person can help."""
+
+    code = "misconfigured"

@@ -1,0 +1,1 @@
+"""Messaging over NATS: connection, publishing, reliable consumption, provisioning, request and reply."""

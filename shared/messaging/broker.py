@@ -1,0 +1,89 @@
+"""One way to connect to the broker, with the options that keep a process alive through the broker's absence."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, Sequence
+
+from faststream.middlewares import AckPolicy
+from faststream.nats import NatsBroker, NatsPublishCommand
+from faststream.security import SASLPlaintext
+from faststream.types import BrokerMiddleware
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from shared.errors import Unavailable
+from shared.logs import get_logger
+from shared.settings import PlatformSettings
+
+log = get_logger(__name__)
+
+# Replies to services travel under a prefix of their own, so that the producer user, who may only read `_INBOX.>`,
+# never sees one.
+INBOX_PREFIX = "_INBOX_rag"
+RECONNECT_WAIT_SECONDS = 1
+# What may wait in the client while the broker is away; beyond it a publish fails at once instead of growing memory.
+PENDING_BYTES = 8 * 1024 * 1024
+_CREDENTIALS = re.compile(r"//[^@/]*@")
+
+
+def build_broker(
+    settings: PlatformSettings,
+    name: str,
+    *,
+    on_closed: Callable[[], Awaitable[None]],
+    middlewares: Sequence[BrokerMiddleware[Msg, NatsPublishCommand]] = (),
+) -> NatsBroker:
+    """Return an unconnected broker that never acknowledges by itself; `on_closed` runs when it gives up for good."""
+    security = None
+    if settings.nats_user:
+        security = SASLPlaintext(settings.nats_user, settings.nats_password or "", use_ssl=False)
+
+    async def on_disconnected() -> None:
+        log.warning("broker_disconnected", url=without_credentials(settings.nats_url))
+
+    async def on_reconnected() -> None:
+        log.info("broker_reconnected", url=without_credentials(settings.nats_url))
+
+    async def on_error(error: Exception) -> None:
+        log.warning("broker_error", error=f"{type(error).__name__}: {error}")
+
+    return NatsBroker(
+        settings.nats_url.split(","),
+        name=name,
+        security=security,
+        inbox_prefix=INBOX_PREFIX,
+        # nats-py gives up after 60 attempts by default; its pull loops then spin and freeze the process.
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+        pending_size=PENDING_BYTES,
+        error_cb=on_error,
+        disconnected_cb=on_disconnected,
+        reconnected_cb=on_reconnected,
+        closed_cb=on_closed,
+        ack_policy=AckPolicy.MANUAL,
+        middlewares=middlewares,
+        apply_types=False,
+        graceful_timeout=settings.drain_seconds,
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,
+    )
+
+
+async def connect(broker: NatsBroker, settings: PlatformSettings) -> Client:
+    """Connect within `nats_connect_seconds`; Unavailable names the address and the cause when that fails."""
+    address = without_credentials(settings.nats_url)
+    try:
+        async with asyncio.timeout(settings.nats_connect_seconds):
+            return await broker.connect()
+    except TimeoutError:
+        raise Unavailable(
+            f"no broker at {address} within {settings.nats_connect_seconds:g} s; start it or set RAG_NATS_URL"
+        ) from None
+    except Exception as error:
+        raise Unavailable(f"cannot connect to the broker at {address}: {error}") from error
+
+
+def without_credentials(url: str) -> str:
+    """Return broker addresses without user and password, fit for people to see."""
+    return _CREDENTIALS.sub("//", url)

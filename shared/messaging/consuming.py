@@ -1,0 +1,107 @@
+"""Binding handlers to durable consumers, and giving back what was fetched when the process stops."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
+
+from faststream.middlewares import AckPolicy
+from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.nats.subscriber.usecases import ConcurrentPullStreamSubscriber
+from nats.aio.msg import Msg
+
+from contracts.codec import decode
+from contracts.messages import Message
+from contracts.topology import Consumer
+from shared.messaging.broker import INBOX_PREFIX
+from shared.messaging.delivery import Delivery
+
+M = TypeVar("M", bound=Message)
+Handler = Callable[[M, Delivery], Awaitable[None]]
+RawHandler = Callable[[Delivery], Awaitable[None]]
+
+FETCH_SECONDS = 1.0
+MAX_FETCH = 32
+
+
+def consume_raw(
+    broker: NatsBroker, consumer: Consumer, handler: RawHandler, *, workers: int
+) -> ConcurrentPullStreamSubscriber:
+    """Give a handler every message of a durable consumer, `workers` at a time, undecoded."""
+
+    subscriber = cast(
+        ConcurrentPullStreamSubscriber,
+        broker.subscriber(
+            # The durable already exists with all its filters; the subject only serves FastStream's own bookkeeping.
+            consumer.filter_subjects[0],
+            stream=JStream(consumer.stream, declare=False),
+            durable=consumer.name,
+            # A batch no larger than the workers: what waits in the process ages while other replicas starve.
+            pull_sub=PullSub(batch_size=min(workers, MAX_FETCH), timeout=FETCH_SECONDS),
+            inbox_prefix=f"{INBOX_PREFIX}.".encode(),
+            max_workers=workers,
+            ack_policy=AckPolicy.MANUAL,
+            # A `reply_to` header of a producer would otherwise make FastStream publish where the producer may not.
+            no_reply=True,
+            decoder=_delivery,
+            title=consumer.name,
+        ),
+    )
+    subscriber(handler)
+    return subscriber
+
+
+def consume(
+    broker: NatsBroker, consumer: Consumer, model: type[M], handler: Handler[M], *, workers: int
+) -> ConcurrentPullStreamSubscriber:
+    """Give a handler every message of a durable consumer, decoded; what can't be decoded is a dead letter."""
+
+    async def call(delivery: Delivery) -> None:
+        await handler(decode(model, delivery.payload), delivery)
+
+    return consume_raw(broker, consumer, call, workers=workers)
+
+
+async def _delivery(received: NatsMessage) -> Delivery:
+    """Take the place of FastStream's decoding: the message's own bytes are decoded where a failure can be judged."""
+    return Delivery.of(received.raw_message)
+
+
+class Draining:
+    """Stops subscribers so that each fetched message is either finished or given back."""
+
+    def __init__(self, subscribers: list[ConcurrentPullStreamSubscriber]) -> None:
+        self._subscribers = subscribers
+        self.given_back = 0
+        for subscriber in subscribers:
+            self._give_back_when_stopped(subscriber)
+
+    def _give_back_when_stopped(self, subscriber: ConcurrentPullStreamSubscriber) -> None:
+        """FastStream drops what it fetched but did not start; until the ack wait is over nobody else would get it."""
+        process = subscriber.consume
+
+        async def consume_or_give_back(message: Msg) -> Any:
+            if subscriber.running:
+                return await process(message)
+            self.given_back += 1
+            return await message.nak()
+
+        subscriber.consume = consume_or_give_back  # type: ignore[method-assign, assignment]
+
+    async def drain(self, timeout_seconds: float) -> int:
+        """Stop fetching, finish what runs, give back what waits; return how many were cut off by the limit."""
+        for subscriber in self._subscribers:
+            subscriber.running = False
+        unfinished = await asyncio.gather(*(self._drain_one(item, timeout_seconds) for item in self._subscribers))
+        return sum(unfinished)
+
+    async def _drain_one(self, subscriber: ConcurrentPullStreamSubscriber, timeout_seconds: float) -> int:
+        tasks = list(subscriber.tasks)
+        if not tasks:
+            return 0
+        serve, *fetch = tasks
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        if fetch:
+            await asyncio.wait(fetch, timeout=timeout_seconds)
+        subscriber.send_stream.close()
+        _, pending = await asyncio.wait([serve], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+        return len(pending)

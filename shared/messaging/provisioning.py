@@ -1,0 +1,185 @@
+"""Applies the declared topology to a server, and tells where a server differs from it."""
+
+from typing import Final
+
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import BucketNotFoundError, NotFoundError
+
+from contracts.topology import STREAMS, UPLOADS, Bucket, Consumer, Stream
+from shared.logs import get_logger
+from shared.messaging.policy import RESERVED_DELIVERIES
+
+log = get_logger(__name__)
+
+_CHECKED_STREAM_FIELDS: Final = (
+    "subjects",
+    "retention",
+    "storage",
+    "discard",
+    "max_bytes",
+    "max_msgs",
+    "max_age",
+    "duplicate_window",
+    "num_replicas",
+)
+_CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
+
+
+async def provision(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
+    """Create or update every stream, consumer and bucket; return what was changed, one line each.
+
+    Consumers come right after their stream, before anybody can publish: interest retention drops messages that no
+    consumer waits for. Nothing is ever deleted.
+    """
+    changes: list[str] = []
+    for stream in STREAMS:
+        changes += await _apply_stream(jetstream, stream, replicas)
+        for consumer in stream.consumers:
+            changes += await _apply_consumer(jetstream, consumer)
+    changes += await _apply_bucket(jetstream, UPLOADS, replicas)
+    return changes
+
+
+async def drift(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
+    """Return where the server differs from the declaration, one line each; empty when it is as declared."""
+    found: list[str] = []
+    for stream in STREAMS:
+        found += await _stream_drift(jetstream, stream, replicas)
+    if await _find_bucket(jetstream, UPLOADS) is None:
+        found.append(f"object store {UPLOADS.name}: missing")
+    return found
+
+
+def stream_config(stream: Stream, replicas: int) -> StreamConfig:
+    """Return a stream's declaration in the client library's terms."""
+    return StreamConfig(
+        name=stream.name,
+        subjects=list(stream.subjects),
+        retention=RetentionPolicy(stream.retention.value),
+        storage=StorageType(stream.storage.value),
+        discard=DiscardPolicy(stream.discard.value),
+        max_bytes=stream.max_bytes,
+        max_msgs=stream.max_msgs,
+        max_age=stream.max_age_seconds,
+        duplicate_window=stream.dedupe_window_seconds,
+        num_replicas=replicas,
+        allow_direct=True,
+    )
+
+
+def consumer_config(consumer: Consumer) -> ConsumerConfig:
+    """Return a consumer's declaration in the client library's terms."""
+    one = len(consumer.filter_subjects) == 1
+    return ConsumerConfig(
+        durable_name=consumer.name,
+        name=consumer.name,
+        deliver_policy=DeliverPolicy.ALL,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=consumer.ack_wait_seconds,
+        max_deliver=consumer.max_deliver + RESERVED_DELIVERIES,
+        max_ack_pending=consumer.max_ack_pending,
+        filter_subject=consumer.filter_subjects[0] if one else None,
+        filter_subjects=None if one else list(consumer.filter_subjects),
+    )
+
+
+async def _apply_stream(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:
+    differences = await _own_stream_drift(jetstream, stream, replicas)
+    if not differences:
+        return []
+    wanted = stream_config(stream, replicas)
+    if differences == [_missing_stream(stream)]:
+        await jetstream.add_stream(config=wanted)
+        return [f"stream {stream.name}: created"]
+    await jetstream.update_stream(config=wanted)
+    return [f"updated: {line}" for line in differences]
+
+
+async def _apply_consumer(jetstream: JetStreamContext, consumer: Consumer) -> list[str]:
+    differences = await _consumer_drift(jetstream, consumer)
+    if differences:
+        await jetstream.add_consumer(consumer.stream, config=consumer_config(consumer))
+    missing = differences == [_missing_consumer(consumer)]
+    return [f"consumer {consumer.name}: created"] if missing else [f"updated: {line}" for line in differences]
+
+
+async def _apply_bucket(jetstream: JetStreamContext, bucket: Bucket, replicas: int) -> list[str]:
+    if await _find_bucket(jetstream, bucket) is not None:
+        return []
+    await jetstream.create_object_store(
+        bucket.name,
+        config=ObjectStoreConfig(
+            bucket=bucket.name,
+            ttl=bucket.max_age_seconds,
+            max_bytes=bucket.max_bytes,
+            storage=StorageType.FILE,
+            replicas=replicas,
+        ),
+    )
+    return [f"object store {bucket.name}: created"]
+
+
+async def _find_bucket(jetstream: JetStreamContext, bucket: Bucket) -> object | None:
+    try:
+        return await jetstream.object_store(bucket.name)
+    except (BucketNotFoundError, NotFoundError):
+        return None
+
+
+async def _stream_drift(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:
+    found = await _own_stream_drift(jetstream, stream, replicas)
+    if found == [_missing_stream(stream)]:
+        return found
+    for consumer in stream.consumers:
+        found += await _consumer_drift(jetstream, consumer)
+    return found
+
+
+async def _own_stream_drift(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:
+    try:
+        actual = (await jetstream.stream_info(stream.name)).config
+    except NotFoundError:
+        return [_missing_stream(stream)]
+    wanted = stream_config(stream, replicas)
+    return [
+        f"stream {stream.name}: {name} is {getattr(actual, name)!s}, declared {getattr(wanted, name)!s}"
+        for name in _CHECKED_STREAM_FIELDS
+        if getattr(actual, name) != getattr(wanted, name)
+    ]
+
+
+async def _consumer_drift(jetstream: JetStreamContext, consumer: Consumer) -> list[str]:
+    try:
+        actual = (await jetstream.consumer_info(consumer.stream, consumer.name)).config
+    except NotFoundError:
+        return [_missing_consumer(consumer)]
+    wanted = consumer_config(consumer)
+    return [
+        f"consumer {consumer.name}: {name} is {_field(actual, name)}, declared {_field(wanted, name)}"
+        for name in _CHECKED_CONSUMER_FIELDS
+        if _field(actual, name) != _field(wanted, name)
+    ]
+
+
+def _field(config: ConsumerConfig, name: str) -> object:
+    if name == "filters":
+        return sorted(config.filter_subjects or [config.filter_subject or ""])
+    return getattr(config, name)
+
+
+def _missing_stream(stream: Stream) -> str:
+    return f"stream {stream.name}: missing"
+
+
+def _missing_consumer(consumer: Consumer) -> str:
+    return f"consumer {consumer.name}: missing"

@@ -1,0 +1,111 @@
+"""Publishing to JetStream: acknowledged, with a message id, with the trace and the tenant in the headers."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import MaxPayloadError
+from nats.js.api import PubAck
+from nats.js.errors import APIError
+from opentelemetry.trace import SpanKind, Tracer
+
+from contracts import subjects
+from contracts.codec import content_type, encode
+from contracts.facts import SUBJECT_OF_FACT, DocumentFact
+from contracts.messages import Fact, Message
+from shared.errors import Overloaded, Rejected, Unavailable
+from shared.telemetry import inject_context, span
+
+_FULL_STREAM_ERRORS = (10077, 10122, 10023)
+_ATTEMPT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The server's acknowledgement: the place in the stream, and whether this message id was there before."""
+
+    sequence: int
+    duplicate: bool
+
+
+def message_id(document_id: str, revision: int, stage: str, batch: int | None = None) -> str:
+    """Return the `Nats-Msg-Id` of a document's message: document:revision:stage[:batch]."""
+    parts = [quote(document_id, safe=""), str(revision), stage]
+    return ":".join(parts if batch is None else [*parts, str(batch)])
+
+
+class Publisher:
+    """Publishes messages and waits until they are stored."""
+
+    def __init__(self, client: Client, tracer: Tracer, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._jetstream = client.jetstream(timeout=_ATTEMPT_SECONDS)
+        self._tracer = tracer
+        self._timeout_seconds = timeout_seconds
+
+    async def publish(
+        self,
+        subject: str,
+        message: Message,
+        *,
+        tenant: str,
+        message_id: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Published:
+        """Publish a message once, however often it is tried; see `publish_bytes` for what is raised."""
+        fields = {subjects.HEADER_CONTENT_TYPE: content_type(type(message)), **(headers or {})}
+        return await self.publish_bytes(subject, encode(message), tenant=tenant, message_id=message_id, headers=fields)
+
+    async def publish_fact(self, fact: Fact, *, part: int | None = None) -> Published:
+        """Publish a fact about a document under the message id that names its document, revision and kind."""
+        subject = SUBJECT_OF_FACT[type(fact)]
+        if not isinstance(fact, DocumentFact):
+            raise TypeError(f"{type(fact).__name__} is not a fact about a document; publish it with an id of its own")
+        kind = subject.removeprefix("rag.v1.facts.")
+        identity = message_id(fact.document_id, fact.revision, kind, part)
+        return await self.publish(subject, fact, tenant=fact.tenant, message_id=identity)
+
+    async def publish_bytes(
+        self, subject: str, payload: bytes, *, tenant: str, message_id: str, headers: Mapping[str, str]
+    ) -> Published:
+        """Publish bytes; Overloaded when the stream is full, Unavailable when nothing was acknowledged in time."""
+        fields = {**headers, subjects.HEADER_TENANT: tenant, subjects.HEADER_MESSAGE_ID: message_id}
+        template = subjects.template_of(subject)
+        with span(self._tracer, f"send {template}", SpanKind.PRODUCER, attributes=_attributes(template)):
+            inject_context(fields)
+            ack = await self._send(subject, payload, fields)
+        return Published(sequence=ack.seq, duplicate=bool(ack.duplicate))
+
+    async def _send(self, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck:
+        """Try until the time is up; the message id makes a repeat harmless."""
+        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        while True:
+            try:
+                return await self._jetstream.publish(subject, payload, headers=headers)
+            except MaxPayloadError:
+                raise Rejected(
+                    f"message of {len(payload)} bytes is over the broker's limit of {self._client.max_payload} bytes",
+                    code="too_large",
+                ) from None
+            except APIError as error:
+                if error.err_code in _FULL_STREAM_ERRORS:
+                    raise Overloaded(f"the queue behind {subjects.template_of(subject)} is full") from None
+                raise Unavailable(
+                    f"the broker refused a message on {subjects.template_of(subject)}: {error}"
+                ) from error
+            except (NatsError, TimeoutError) as error:
+                if asyncio.get_running_loop().time() + _ATTEMPT_SECONDS > deadline:
+                    raise Unavailable(f"the broker did not acknowledge a message: {type(error).__name__}") from error
+                await asyncio.sleep(0.2)  # A broker that is electing a leader answers at once, but with nothing.
+
+
+def _attributes(template: str) -> dict[str, str]:
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.template": template,
+    }

@@ -1,0 +1,172 @@
+"""Lean request and reply over core NATS, for the path that people wait on.
+
+A reply is either the encoded message, or an `ErrorReply` marked by the `Rag-Error` header, which the caller gets back
+as the error class it was. The deadline travels with the request, so that nobody works for a caller who has gone.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from opentelemetry.trace import SpanKind, Tracer
+
+from contracts import subjects
+from contracts.codec import DecodeError, decode, encode
+from contracts.errors import ErrorReply
+from contracts.messages import Message
+from shared.errors import (
+    Conflict,
+    DeadlineExpired,
+    InvalidMessage,
+    NotFound,
+    Overloaded,
+    PlatformError,
+    Rejected,
+    Retryable,
+    Unavailable,
+)
+from shared.logs import get_logger
+from shared.messaging.delivery import read_deadline
+from shared.metrics import MessagingMetrics
+from shared.telemetry import inject_context, span
+
+log = get_logger(__name__)
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+QUEUE_FACTOR: Final = 4
+
+
+class Requester:
+    """Asks other services."""
+
+    def __init__(self, client: Client, tracer: Tracer, *, timeout_seconds: float) -> None:
+        self._client = client
+        self._tracer = tracer
+        self._timeout_seconds = timeout_seconds
+
+    async def ask(self, subject: str, request: Message, reply: type[A], *, deadline: float | None = None) -> A:
+        """Return the reply; raises what the other side raised, Unavailable when nobody answers in time.
+
+        `deadline` is unix seconds; without one the configured patience holds.
+        """
+        until = min(deadline or float("inf"), time.time() + self._timeout_seconds)
+        headers = {subjects.HEADER_DEADLINE: str(int(until * 1000))}
+        with span(self._tracer, f"request {subject}", SpanKind.CLIENT):
+            inject_context(headers)
+            message = await self._send(subject, encode(request), headers, until)
+            if message.headers and subjects.HEADER_ERROR in message.headers:
+                raise to_error(decode(ErrorReply, message.data))
+            return decode(reply, message.data)
+
+    async def _send(self, subject: str, payload: bytes, headers: dict[str, str], until: float) -> Msg:
+        remaining = until - time.time()
+        if remaining <= 0:
+            raise DeadlineExpired(f"no time left to ask {subject}")
+        try:
+            return await self._client.request(subject, payload, timeout=remaining, headers=headers)
+        except NoRespondersError:
+            raise Unavailable(f"nobody answers {subject}: the service behind it is not running") from None
+        except (NatsError, TimeoutError) as error:
+            raise Unavailable(f"no answer on {subject} within {remaining:.1f} s") from error
+
+
+async def respond(
+    client: Client,
+    tracer: Tracer,
+    metrics: MessagingMetrics,
+    subject: str,
+    model: type[Q],
+    handler: Callable[[Q, float | None], Awaitable[Message]],
+    *,
+    queue: str,
+    concurrency: int,
+) -> None:
+    """Answer requests on a subject, at most `concurrency` at a time; four times as many may wait, more are refused."""
+    slots = asyncio.Semaphore(concurrency)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(message: Msg) -> None:
+        started = time.perf_counter()
+        headers: Mapping[str, str] = message.headers or {}
+        outcome = "ok"
+        async with slots:
+            try:
+                with span(tracer, f"respond {subject}", SpanKind.SERVER, headers=headers):
+                    reply = await handler(_decoded(model, message), _open_deadline(headers))
+                await message.respond(encode(reply))
+            except Exception as error:  # The boundary: the caller must hear of every failure.
+                outcome = await _respond_error(client, message, error)
+        metrics.requests.record(time.perf_counter() - started, {"subject": subject, "outcome": outcome})
+
+    async def receive(message: Msg) -> None:
+        if len(tasks) >= concurrency * QUEUE_FACTOR:
+            await _respond_error(client, message, Overloaded(f"too many requests on {subject}"))
+            return
+        task = asyncio.create_task(answer(message))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    await client.subscribe(subject, queue=queue, cb=receive)
+
+
+def _decoded(model: type[Q], message: Msg) -> Q:
+    try:
+        return decode(model, message.data)
+    except DecodeError as error:
+        raise InvalidMessage(str(error), field=error.field) from None
+
+
+def _open_deadline(headers: Mapping[str, str]) -> float | None:
+    deadline = read_deadline(headers)
+    if deadline is not None and time.time() > deadline:
+        raise DeadlineExpired("the caller has stopped waiting")
+    return deadline
+
+
+async def _respond_error(client: Client, message: Msg, error: Exception) -> str:
+    reply = to_reply(error)
+    if reply.kind == "fault":
+        log.error("request_fault", subject=message.subject, exc_info=error)
+    if message.reply:
+        headers = {subjects.HEADER_ERROR: reply.code}
+        await client.publish(message.reply, encode(reply), headers=headers)
+    return reply.kind
+
+
+def to_reply(error: Exception) -> ErrorReply:
+    """Return what a caller is told of an error; the text of an unexpected one stays in the log."""
+    if not isinstance(error, PlatformError):
+        return ErrorReply(kind="fault", code="internal_error", message="the service failed; its log has the details")
+    kinds = {NotFound: "not_found", Rejected: "rejected", Retryable: "retryable", DeadlineExpired: "expired"}
+    kind = next(kind for base, kind in kinds.items() if isinstance(error, base))
+    retry_after = error.retry_after_seconds if isinstance(error, Retryable) else None
+    return ErrorReply.model_validate(
+        {
+            "kind": kind,
+            "code": error.error_code,
+            "message": error.message,
+            "field": error.field,
+            "retry_after_seconds": retry_after,
+        }
+    )
+
+
+def to_error(reply: ErrorReply) -> Exception:
+    """Return the error that a reply stands for."""
+    if reply.kind == "retryable":
+        kind = Overloaded if reply.code == Overloaded.code else Unavailable
+        return kind(reply.message, code=reply.code, retry_after_seconds=reply.retry_after_seconds)
+    if reply.kind == "expired":
+        return DeadlineExpired(reply.message, code=reply.code)
+    if reply.kind == "not_found":
+        return NotFound(reply.message, code=reply.code, field=reply.field)
+    if reply.kind == "rejected":
+        base = Conflict if reply.code == Conflict.code else Rejected
+        return base(reply.message, code=reply.code, field=reply.field)
+    return RuntimeError(f"{reply.code}: {reply.message}")

@@ -1,0 +1,122 @@
+"""The settings that every service has; each service adds its own in its `settings.py`.
+
+Values come from the environment (`RAG_…`); a secret may instead be a file named by `RAG_…_FILE`. Nothing else in the
+project reads the environment.
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared import models
+
+PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
+MIB: Final = 1024 * 1024
+EXIT_MISCONFIGURED: Final = 2
+
+
+class FileSource(PydanticBaseSettingsSource):
+    """Take the value of `RAG_X` from the file that `RAG_X_FILE` names, as Kubernetes and Docker mount secrets."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the stripped content of the file, or None when no file is named."""
+        prefix = self.config.get("env_prefix", "")
+        path = os.environ.get(f"{prefix}{field_name}_FILE".upper())
+        return (Path(path).read_text(encoding="utf-8").strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return every value that a file gives."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class PlatformSettings(BaseSettings):
+    """Settings common to all services."""
+
+    model_config = SettingsConfigDict(env_prefix="RAG_", frozen=True, extra="ignore", protected_namespaces=())
+
+    nats_url: str = Field(default="nats://127.0.0.1:4222", description="Broker addresses, comma separated.")
+    nats_user: str | None = Field(default=None, description="Broker user.")
+    nats_password: str | None = Field(default=None, repr=False, description="Broker password.")
+    nats_replicas: int = Field(default=1, ge=1, le=5, description="Replicas of every stream (3 on a cluster).")
+    nats_connect_seconds: float = Field(default=30.0, gt=0, description="How long to try to reach the broker at start.")
+    publish_timeout_seconds: float = Field(
+        default=8.0, gt=0, description="Patience for a publish to be acknowledged; covers a cluster's leader election."
+    )
+    request_timeout_seconds: float = Field(default=10.0, gt=0, description="Patience of a request to another service.")
+    max_concurrent_requests: int = Field(default=64, ge=1, description="Requests a process answers at the same time.")
+
+    host: str = Field(default="127.0.0.1", description="Address the service's HTTP server binds to.")
+    port: int = Field(default=0, ge=0, le=65535, description="Port of the service's HTTP server (0 = any free one).")
+    data_dir: Path = Field(default=PROJECT_ROOT / ".rag", description="Folder of everything that is stored locally.")
+    models_dir: Path = Field(default=PROJECT_ROOT / ".models", description="Folder of the pinned models.")
+    instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Replica name.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["json", "console"] = Field(default="json", description="Log lines for programs or for people.")
+    otlp_endpoint: str | None = Field(
+        default=None, description="OTLP/HTTP base address for spans; none = not exported."
+    )
+
+    drain_seconds: float = Field(default=20.0, gt=0, description="Time to finish what was fetched after SIGTERM.")
+    stale_after_seconds: float = Field(
+        default=45.0, gt=0, description="A service whose consumers did not fetch for this long is no longer live."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put arguments before files before the environment."""
+        return init_settings, FileSource(settings_cls), env_settings
+
+
+S = TypeVar("S", bound=PlatformSettings)
+
+
+def load(settings: type[S]) -> S:
+    """Read settings; a value that does not fit ends the process with code 2 and one line that names it."""
+    try:
+        return settings()
+    except (ValidationError, OSError) as error:
+        raise SystemExit(_refuse(error)) from None
+
+
+def _refuse(error: ValidationError | OSError) -> int:
+    if isinstance(error, ValidationError):
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
+        sys.stderr.write(f"setting {name} is wrong: {problem['msg']}\n")
+    else:
+        sys.stderr.write(f"a RAG_…_FILE setting names a file that cannot be read: {error}\n")
+    return EXIT_MISCONFIGURED
+
+
+class EmbeddingModelSettings(PlatformSettings):
+    """Settings of the services that must agree on one embedding model."""
+
+    embedding_model: str = Field(
+        default="bge-small-en-v1.5-int8", description="Pinned local model, or the name a remote endpoint knows."
+    )
+    embedding_dimension: int = Field(default=384, ge=1, le=8192, description="Length of the model's vectors.")
+    embedding_url: str | None = Field(
+        default=None, description="Base URL of an OpenAI-compatible /v1/embeddings; none = the local model."
+    )
+
+    @property
+    def embedding_fingerprint(self) -> str:
+        """Return the identity of the model whose vectors may be compared; raises models.UnknownModel."""
+        if self.embedding_url:
+            return f"{self.embedding_model}@remote.{self.embedding_dimension}"
+        return models.fingerprint(self.embedding_model)
