@@ -58,6 +58,6 @@ def first_problem(error: ValidationError) -> DecodeError:
 
 def _unpack(payload: bytes) -> Any:
     try:
-        return msgpack.unpackb(payload, raw=False, max_buffer_size=len(payload) + 1)
+        return msgpack.unpackb(payload, raw=False)
     except (ValueError, msgpack.UnpackException) as error:
         raise DecodeError("", f"not valid msgpack: {error}") from None

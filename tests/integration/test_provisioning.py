@@ -1,0 +1,55 @@
+"""One provisioner applies the topology; services refuse a server that differs from it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from contracts.topology import CONSUMERS, STREAMS
+from shared.messaging.provisioning import drift, provision
+from shared.service import Service, service_lifespan
+from shared.settings import PlatformSettings
+from tests.running import client_of, eventually
+from tests.servers import NatsServer
+
+
+async def test_provisioning_creates_everything_once_and_then_changes_nothing(bare_nats: NatsServer) -> None:
+    async with client_of(bare_nats.url) as client:
+        jetstream = client.jetstream()
+        assert len(await drift(jetstream, replicas=1)) == len(STREAMS) + 1
+        created = await provision(jetstream, replicas=1)
+        assert len(created) == len(STREAMS) + len(CONSUMERS) + 1
+        assert await drift(jetstream, replicas=1) == []
+        assert await provision(jetstream, replicas=1) == []
+
+
+async def test_provisioning_keeps_messages_and_mends_what_differs(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        await jetstream.publish("rag.v1.ingest.default", b"{}")
+        config = (await jetstream.stream_info("INGEST")).config
+        config.max_msgs = 5
+        await jetstream.update_stream(config=config)
+        assert await drift(jetstream, replicas=1) == ["stream INGEST: max_msgs is 5, declared -1"]
+        await provision(jetstream, replicas=1)
+        assert await drift(jetstream, replicas=1) == []
+        assert (await jetstream.stream_info("INGEST")).state.messages == 1
+
+
+async def test_a_service_is_not_ready_until_the_topology_is_as_declared(bare_nats: NatsServer) -> None:
+    """INVARIANT: ready means consuming. A service that starts on a strange topology would bind to wrong consumers."""
+
+    @asynccontextmanager
+    async def nothing(_service: Service) -> AsyncIterator[None]:
+        yield
+
+    service = Service("parser", PlatformSettings(nats_url=bare_nats.url))
+    async with service_lifespan(service, nothing)(service_app), client_of(bare_nats.url) as client:
+        await eventually(lambda: "missing" in (service.health.waiting_for or ""), "it says what is missing")
+        assert not (await service.health.report()).ready
+        await provision(client.jetstream(), replicas=1)
+        await eventually(lambda: service.health.waiting_for is None, "it becomes ready by itself")
+        assert (await service.health.report()).ready
+
+
+async def service_app(*_arguments: object) -> None:
+    await asyncio.Event().wait()

@@ -1,0 +1,61 @@
+"""Services of ours inside the test's own event loop, on a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from starlette.applications import Starlette
+
+from shared.service import Lifespan, Service, service_lifespan
+from shared.settings import PlatformSettings
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 15.0
+
+
+@asynccontextmanager
+async def running_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> AsyncIterator[Service]:
+    """Run a service until the block ends; it is ready when the block begins."""
+    service = Service(name, settings)
+    async with service_lifespan(service, lifespan)(Starlette()):
+        await eventually(lambda: service.health.waiting_for is None, f"{name} is ready")
+        yield service
+
+
+@asynccontextmanager
+async def client_of(url: str) -> AsyncIterator[Client]:
+    """Connect to a broker as any program would."""
+    client = await nats.connect(url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def eventually(condition: Callable[[], T | Awaitable[T]], claim: str, seconds: float = PATIENCE_SECONDS) -> T:
+    """Return the first true value of a condition; AssertionError names the claim that did not come true in time."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = condition()
+        value = await found if isinstance(found, Awaitable) else found
+        if value:
+            return value
+        assert asyncio.get_running_loop().time() < deadline, f"not within {seconds:g} s: {claim}"
+        await asyncio.sleep(0.01)
+
+
+async def stored(client: Client, stream: str) -> list[Msg]:
+    """Return every message that a stream holds, in order, without taking any away."""
+    jetstream = client.jetstream()
+    state = (await jetstream.stream_info(stream)).state
+    if state.messages == 0:
+        return []
+    subscription = await jetstream.subscribe(">" if stream == "ALL" else "", stream=stream, ordered_consumer=True)
+    try:
+        return [await subscription.next_msg(timeout=5) for _ in range(state.messages)]
+    finally:
+        await subscription.unsubscribe()
