@@ -19,7 +19,7 @@ class AskQuestion(Message):
     """Answer a question from the documents of a tenant."""
 
     tenant: str
-    query_id: str
+    query_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     question: str = Field(min_length=1)
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 import nats
 from nats.aio.client import Client
@@ -36,7 +36,11 @@ async def client_of(url: str) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], claim: str, seconds: float = PATIENCE_SECONDS) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], claim: str, seconds: float = ...) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], claim: str, seconds: float = ...) -> T: ...
+async def eventually(condition: Callable[[], Any], claim: str, seconds: float = PATIENCE_SECONDS) -> Any:
     """Return the first true value of a condition; AssertionError names the claim that did not come true in time."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:

@@ -25,7 +25,7 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
-        model = embedder or await asyncio.to_thread(build_embedder, settings)
+        model = embedder if embedder is not None else await asyncio.to_thread(build_embedder, settings)
         handlers = EmbedderHandlers(model, service.publisher)
 
         async def describe() -> dict[str, Any]:

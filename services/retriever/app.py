@@ -10,12 +10,13 @@ from contracts import subjects, topology
 from contracts.chunks import ChunksEmbedded
 from contracts.retrieval import FenceRequest, IndexCountsRequest, RetrieveRequest
 from services.retriever.handlers import QueryEmbedding, RetrieverHandlers
-from services.retriever.index import VectorIndex
+from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch, VectorIndex
 from services.retriever.indexing import Indexing
 from services.retriever.qdrant_edge_index import QdrantEdgeIndex
 from services.retriever.qdrant_server_index import QdrantServerIndex
 from services.retriever.search import Search
 from services.retriever.settings import RetrieverSettings
+from shared.errors import Misconfigured, Unavailable
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
 
@@ -50,15 +51,30 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
 
 
 async def open_index(settings: RetrieverSettings, model: str) -> VectorIndex:
-    """Open the embedded index, or connect to the Qdrant server that the settings name."""
-    if settings.qdrant_url is None:
-        folder = settings.data_dir / "index"
-        return await QdrantEdgeIndex.open(folder, dimension=settings.embedding_dimension, fingerprint=model)
+    """Open the index that the settings name.
+
+    Misconfigured when it belongs to another model or release, Unavailable while another process holds it.
+    """
+    try:
+        if settings.qdrant_url is None:
+            folder = settings.data_dir / "index"
+            return await QdrantEdgeIndex.open(folder, dimension=settings.embedding_dimension, fingerprint=model)
+        return await QdrantServerIndex.open(
+            _qdrant_client(settings),
+            prefix=settings.qdrant_prefix,
+            dimension=settings.embedding_dimension,
+            fingerprint=model,
+            replication_factor=settings.qdrant_replication_factor,
+        )
+    except IndexLocked as error:
+        raise Unavailable(str(error)) from None
+    except (IndexUnreadable, ModelMismatch) as error:
+        raise Misconfigured(str(error)) from None
+
+
+def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    client = AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
-    return await QdrantServerIndex.open(
-        client, prefix=settings.qdrant_prefix, dimension=settings.embedding_dimension, fingerprint=model
-    )
+    return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
 
 
 def main() -> None:

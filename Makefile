@@ -1,0 +1,99 @@
+# Everything happens inside this folder: `.venv` (dependencies, the `rag` command) and `.models`.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTEST_ARGS ?=
+ARGS ?=
+LOCK_ARGS ?=
+
+# Any Python from 3.6 on can start set-up, which then looks for a suitable one or takes PYTHON=...
+SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v "$$PYTHON") || \
+	{ echo "setup: no Python is installed: install one (Debian and Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }; \
+	PYTHON="$$PYTHON" "$$start" deploy/local/setup.py
+BIN := .venv/bin
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --quiet $(LOCK_ARGS)
+
+##@ Use
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: .set-up ## Create .venv with the locked dependencies and fetch the models (PYTHON=... chooses the interpreter)
+	@echo "Ready: $(BIN)/rag"
+
+.PHONY: run
+run: .set-up ## Run every service on this machine (ARGS="--port 9000")
+	@exec $(BIN)/rag up $(ARGS)
+
+##@ Test
+
+.PHONY: test
+test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser")
+	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: .set-up-dev ## Run the tests that need no server
+	@exec $(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+##@ Check
+
+.PHONY: check
+check: fmt-check lint types imports contracts-check spell ## Run every check below
+
+.PHONY: fmt-check
+fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
+	@$(BIN)/ruff format --check .
+
+.PHONY: lint
+lint: .set-up-dev ## Lint rules
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: .set-up-dev ## Types
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: .set-up-dev ## Which part may import which
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: contracts-check
+contracts-check: .set-up-dev ## Generated contract files are up to date (mend with `make contracts`)
+	@$(BIN)/python -m contracts.generate --check
+
+.PHONY: spell
+spell: .set-up-dev ## Spelling
+	@$(BIN)/codespell
+
+##@ Change
+
+.PHONY: fix
+fix: .set-up-dev ## Format, and mend what lint can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: contracts
+contracts: .set-up-dev ## Regenerate the contract files from the code
+	@$(BIN)/python -m contracts.generate
+
+.PHONY: lock
+lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
+	@$(LOCK) --group runtime --output-file requirements/runtime.txt
+	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## Remove .venv and caches; models and data stay
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -not -path './.models/*' -prune -exec rm -rf {} +
+
+.PHONY: .set-up
+.set-up:
+	$(SET_UP)
+
+.PHONY: .set-up-dev
+.set-up-dev:
+	$(SET_UP) --dev

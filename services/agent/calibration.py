@@ -1,0 +1,26 @@
+"""How much evidence an answer needs; the similarities of different embedding models are on different scales."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What an answer needs: a least score of the best sentence, a least coverage of the question by its passage."""
+
+    least_evidence: float
+    least_coverage: float
+
+
+# Fitted on one half of the articles of SQuAD 2, measured on the other: 1.12 declines 4 % of the questions that the
+# passages answer, 92 % of those whose article is missing and 100 % of those about something else.
+_BGE_SMALL: Final = Calibration(least_evidence=1.12, least_coverage=0.0)
+# Nothing is known of the scale, so words alone decide: declines 14 %, 90 % and 97 %.
+_UNKNOWN: Final = Calibration(least_evidence=0.0, least_coverage=0.35)
+
+_BY_MODEL: Final = {"bge-small-en-v1.5-int8": _BGE_SMALL}
+
+
+def calibration_of(model: str) -> Calibration:
+    """Return the calibration of an embedding model by the beginning of its fingerprint, else one that goes by words."""
+    return next((found for name, found in _BY_MODEL.items() if model.startswith(name)), _UNKNOWN)

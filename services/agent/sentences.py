@@ -1,0 +1,138 @@
+"""Splitting text into sentences whose spans point back into it.
+
+Blocks first (blank lines, list items, headings, table rows, short lines), then the sentences of each block.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MAX_SENTENCE_CHARACTERS: Final = 500
+# A line that ends this early was ended by its author, not by an editor that wraps at a margin.
+SHORT_LINE_CHARACTERS: Final = 50
+
+_LIST_MARKER: Final = re.compile(r"(?:[-*+>\u2013\u2022\u2023\u25e6]|\d{1,3}[.)]|[a-z][.)])[ \t]+")
+_STARTS_LINE: Final = re.compile(_LIST_MARKER.pattern + r"|#{1,6}[ \t]|\|")
+_BLANK_LINES: Final = re.compile(r"\n[ \t\r]*\n\s*")
+_LINE_END: Final = re.compile(r"[ \t\r]*\n[ \t]*")
+_HEADING: Final = re.compile(r"#{1,6}[ \t]+")
+_QUESTION: Final = re.compile(r"[?\uff1f]$")
+# Latin enders need white space behind their closing quotes and brackets, ideographic ones do not.
+_IDEOGRAPHIC_ENDERS: Final = "\u3002\uff01\uff1f"
+_SENTENCE_END: Final = re.compile(
+    rf"[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)|[{_IDEOGRAPHIC_ENDERS}]+[\u201d\u2019\u300d\u300f\uff09]*"
+)
+_WORD_BEFORE: Final = re.compile(r"[^\s(\[\"'\u201c\u2018]+$")
+_ACRONYM: Final = re.compile(r"(?:[A-Za-z]\.)+[A-Za-z]|[A-Z]")
+_STARTER: Final = re.compile(r"(?:The|This|These|It|He|She|They|We|In|On|At|As|A|An|But|However|When|If)\b")
+_ABBREVIATION: Final = re.compile(
+    r"mrs?|ms|dr|prof|[sj]r|[sm]t|gen|col|capt|lt|sgt|rev|hon|gov|sen|rep|pres|vs|al|eq|figs?|nos?|vol|pp|eds?|approx"
+    r"|ca?|cf|dept|est|inc|ltd|corp?|bros|e\.g|i\.e|viz|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence of a text: `text` is `source[start:end]`; `lead` is the heading or question that it stands under."""
+
+    text: str
+    start: int
+    end: int
+    lead: str = ""
+
+    @property
+    def scored_text(self) -> str:
+        """Return what tells whether the sentence answers something: its lead and itself."""
+        return f"{self.lead} {self.text}" if self.lead else self.text
+
+
+def split_sentences(source: str) -> list[Sentence]:
+    """Return the sentences of a text in order, without overlap, each at most 500 characters long.
+
+    A heading or a question answers nothing by itself: it becomes the lead of the sentence that follows it.
+    """
+    sentences: list[Sentence] = []
+    lead = ""
+    for start, end in _spans(source):
+        text = source[start:end]
+        if _HEADING.match(text) or _QUESTION.search(text):
+            lead = _HEADING.sub("", text, count=1)
+        else:
+            sentences.append(Sentence(text, start, end, lead))
+            lead = ""
+    return sentences
+
+
+def _spans(source: str) -> Iterator[tuple[int, int]]:
+    for block in _blocks(source):
+        for sentence in _sentences(source, *block):
+            yield from _bounded(source, *_trimmed(source, *sentence))
+
+
+def _blocks(source: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in _BLANK_LINES.finditer(source):
+        yield from _lines(source, start, match.start())
+        start = match.end()
+    yield from _lines(source, start, len(source))
+
+
+def _lines(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut a paragraph where a line break means something, and read over it where an editor only wrapped the line."""
+    line_start = start
+    for match in _LINE_END.finditer(source, start, end):
+        line, following = source[line_start : match.start()], source[match.end() : match.end() + 8]
+        line_start = match.end()
+        if _ends_block(line, following):
+            yield start, match.start()
+            start = match.end()
+    yield start, end
+
+
+def _ends_block(line: str, following: str) -> bool:
+    if _STARTS_LINE.match(following) or _HEADING.match(line) or line.startswith("|"):
+        return True
+    return len(line) < SHORT_LINE_CHARACTERS and following[:1].isupper() and not line.endswith((",", ";", "-"))
+
+
+def _sentences(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    if marker := _LIST_MARKER.match(source, start, end):
+        start = marker.end()
+    for match in _SENTENCE_END.finditer(source, start, end):
+        if _ends_sentence(source, start, match, end):
+            yield start, match.end()
+            start = match.end()
+    yield start, end
+
+
+def _ends_sentence(source: str, start: int, match: re.Match[str], end: int) -> bool:
+    ender = match.group()
+    following = source[match.end() : end].lstrip()[:10]
+    if ender[0] in _IDEOGRAPHIC_ENDERS:
+        return True
+    if ender[0] != "." or ender.startswith("..") or following[:1].islower():
+        return not following[:1].islower()
+    word = _WORD_BEFORE.search(source, max(start, match.start() - 20), match.start())
+    if word is None:
+        return True
+    if _ACRONYM.fullmatch(word.group()):
+        return bool(_STARTER.match(following))
+    return not _ABBREVIATION.fullmatch(word.group())
+
+
+def _trimmed(source: str, start: int, end: int) -> tuple[int, int]:
+    text = source[start:end]
+    return end - len(text.lstrip()), start + len(text.rstrip())
+
+
+def _bounded(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut what is too long for a quote at its last space within the limit."""
+    while end - start > MAX_SENTENCE_CHARACTERS:
+        space = source.rfind(" ", start + 1, start + MAX_SENTENCE_CHARACTERS)
+        cut = space if space > start else start + MAX_SENTENCE_CHARACTERS
+        yield _trimmed(source, start, cut)
+        start, end = _trimmed(source, cut, end)
+    if start < end:
+        yield start, end

@@ -1,0 +1,230 @@
+"""The vector index as the retriever sees it: what it stores, what it answers and how it fails.
+
+IndexUnavailable (Unavailable)     retry: the store is closed, unreachable or overloaded
+InvalidPoint     (Rejected)        reject: this input can never be stored
+ModelMismatch                      fault of the deployment: vectors of two models never share an index
+IndexLocked                        fault of the deployment: another process has the directory open
+IndexUnreadable                    fault of the deployment: a damaged directory, or another format or version
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.retriever.filters import Filter
+from shared.errors import Rejected, Unavailable
+
+Metadata: TypeAlias = Mapping[str, str | float | int | bool | list[str]]
+Vector: TypeAlias = NDArray[np.float32]
+
+
+class IndexUnavailable(Unavailable):
+    """The store cannot be reached or is closed; the same call may work later."""
+
+    code = "index_unavailable"
+
+
+class InvalidPoint(Rejected):
+    """A point that no index can hold."""
+
+    code = "invalid_point"
+
+
+class ModelMismatch(Exception):
+    """Vectors of one embedding model met an index of another; the message names both and what to do."""
+
+
+class IndexLocked(Exception):
+    """Another process, or another index of this process, has the directory open."""
+
+
+class IndexUnreadable(Exception):
+    """What is stored is damaged, or of a format or server version that this release does not speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term weights: unique `indices` (32 bit, unsigned) and as many finite `values`; raises InvalidPoint otherwise."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.indices) != len(self.values):
+            raise InvalidPoint(f"a sparse vector has {len(self.indices)} indices but {len(self.values)} values")
+        if len(set(self.indices)) != len(self.indices):
+            raise InvalidPoint("a sparse vector names an index twice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of one revision of a document; `revision` is the document's total order, positions count characters."""
+
+    tenant: str
+    collection: str
+    document_id: str
+    revision: int
+    ordinal: int
+    chunk_id: str
+    text: str
+    title: str | None
+    uri: str | None
+    metadata: Metadata
+    page: int | None
+    heading_path: tuple[str, ...]
+    char_start: int
+    char_end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkPoint(Chunk):
+    """A chunk to store: `chunk_id` is a UUID and decides identity, `vector` has shape (dimension,)."""
+
+    vector: Vector
+    sparse: SparseVector | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit(Chunk):
+    """A chunk that was found; `score` orders one answer, `similarity` is the cosine to the query's dense vector."""
+
+    score: float
+    similarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What may be shown of a document: `visible` is its last fully indexed revision, 0 while there is none;
+    points with a revision below `floor` never answer again.
+    """
+
+    tenant: str
+    document_id: str
+    visible: int = 0
+    floor: int = 0
+
+    def raised_to(self, other: "Fence") -> "Fence":
+        """Return this fence with each number lifted to at least the other's."""
+        return replace(self, visible=max(self.visible, other.visible), floor=max(self.floor, other.floor))
+
+
+class SearchMode(StrEnum):
+    """How hits are ranked: by meaning, by words, or by both, fused by reciprocal rank."""
+
+    DENSE = "dense"
+    SPARSE = "sparse"
+    HYBRID = "hybrid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IndexQuery:
+    """One search within one tenant; raises ValueError when the mode lacks its vector or a limit is below one.
+
+    `candidates` is how deep each ranking goes before two are fused. `rrf_k` damps the first ranks: 60 is the value of
+    Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet", SIGIR 2009.
+    """
+
+    tenant: str
+    limit: int
+    mode: SearchMode = SearchMode.DENSE
+    vector: Vector | None = None
+    sparse: SparseVector | None = None
+    collection: str | None = None
+    filter: Filter | None = None
+    candidates: int = 100
+    rrf_k: int = 60
+
+    def __post_init__(self) -> None:
+        if min(self.limit, self.candidates, self.rrf_k) < 1:
+            raise ValueError("limit, candidates and rrf_k must be at least 1")
+        if self.mode != SearchMode.SPARSE and self.vector is None:
+            raise ValueError(f"a {self.mode} search needs a dense vector")
+        if self.mode != SearchMode.DENSE and self.sparse is None:
+            raise ValueError(f"a {self.mode} search needs a sparse vector")
+
+    @property
+    def has_terms(self) -> bool:
+        """Whether there is any word to rank by."""
+        return self.sparse is not None and bool(self.sparse.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRevision:
+    """How many points of one revision of a document the index holds."""
+
+    document_id: str
+    revision: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionPage:
+    """Revisions in ascending order; `next_after` asks for the next page and is None on the last one."""
+
+    entries: tuple[DocumentRevision, ...]
+    next_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDescription:
+    """Which index this is; `chunk_points` leaves fences out."""
+
+    engine: str
+    version: str
+    chunk_points: int
+    dimension: int
+    fingerprint: str
+
+
+class VectorIndex(Protocol):
+    """Chunks with their vectors, and one fence per document.
+
+    Every call may raise IndexUnavailable. A write that returned survives a kill of the process. Fences are never
+    found by a search and never counted; a search does not apply them (`visibility.search_visible` does).
+    """
+
+    async def upsert(self, points: Sequence[ChunkPoint]) -> None:
+        """Store points, replacing those of the same chunk id; raises ModelMismatch or InvalidPoint, storing none."""
+        ...
+
+    async def search(self, query: IndexQuery) -> list[Hit]:
+        """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
+        ...
+
+    async def raise_fence(
+        self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
+    ) -> None:
+        """Lift each given number of the fence to at least this value; none ever sinks, whoever else writes it."""
+        ...
+
+    async def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
+        """Return the fences of those documents that have one."""
+        ...
+
+    async def remove_revisions(self, tenant: str, document_id: str, below: int) -> None:
+        """Delete the document's points with a revision lower than `below`."""
+        ...
+
+    async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
+        """Delete the document's points of exactly this revision."""
+        ...
+
+    async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
+        """Return the exact number of chunk points, of all tenants and collections when not given."""
+        ...
+
+    async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
+        """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
+        ...
+
+    async def describe(self) -> IndexDescription:
+        """Return which engine, which model and how much there is."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the writes that wait and let go of the store; every later call raises IndexUnavailable."""
+        ...

@@ -1,0 +1,110 @@
+"""What the index stores and asks, as requests to Qdrant's embedded engine."""
+
+from typing import Final, TypeAlias, cast
+
+import qdrant_edge as engine
+
+from services.retriever import conditions, payload
+from services.retriever.filters import Between
+from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, InvalidPoint, SearchMode, SparseVector
+
+_Condition: TypeAlias = "engine.ConditionType"
+
+
+class EdgeConditions:
+    """Implements Conditions."""
+
+    def equals(self, key: str, value: str | int) -> _Condition:
+        return engine.FieldCondition(key, match=engine.MatchValue(value))
+
+    def any_of(self, key: str, values: list[str]) -> _Condition:
+        return engine.FieldCondition(key, match=engine.MatchAny(values))
+
+    def within(self, bounds: Between) -> _Condition:
+        limits = engine.RangeFloat(gte=bounds.gte, gt=bounds.gt, lte=bounds.lte, lt=bounds.lt)
+        return engine.FieldCondition(bounds.field, range=limits)
+
+    def all(self, conditions: list[_Condition]) -> _Condition:
+        return engine.Filter(must=conditions)
+
+    def any(self, conditions: list[_Condition]) -> _Condition:
+        return engine.Filter(should=conditions)
+
+    def none(self, conditions: list[_Condition]) -> _Condition:
+        return engine.Filter(must_not=conditions)
+
+
+MAKE: Final = EdgeConditions()
+
+
+def chunk_point(point: ChunkPoint) -> engine.Point:
+    """Return the point of a chunk; raises InvalidPoint for what the engine refuses."""
+    try:
+        vectors: dict[str, list[float] | engine.SparseVector] = {payload.DENSE: point.vector.tolist()}
+        if point.sparse is not None and point.sparse.indices:
+            vectors[payload.SPARSE] = _sparse(point.sparse)
+        return engine.Point(point.chunk_id, cast("engine.Vector", vectors), payload.chunk_payload(point))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise InvalidPoint(f"{payload.name_of(point)} cannot be stored: {error}") from error
+
+
+def fence_point(point_id: str, fence: Fence) -> engine.Point:
+    """Return the point of a fence."""
+    return engine.Point(point_id, {}, payload.fence_payload(fence))
+
+
+def _sparse(vector: SparseVector) -> engine.SparseVector:
+    return engine.SparseVector(list(vector.indices), list(vector.values))
+
+
+def query_request(query: IndexQuery) -> engine.QueryRequest:
+    """Return the request for a search."""
+    scope = engine.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
+    fields = engine.PayloadSelector.Exclude(payload.FIELDS_OF_NO_HIT)
+    if query.mode == SearchMode.DENSE:
+        return engine.QueryRequest(query.limit, query=_dense_query(query), filter=scope, with_payload=fields)
+    vectors: list[str] | bool = [payload.DENSE] if query.vector is not None else False
+    if query.mode == SearchMode.SPARSE:
+        return engine.QueryRequest(
+            query.limit,
+            query=_sparse_query(query),
+            filter=scope,
+            params=_idf_of_tenant(query),
+            with_payload=fields,
+            with_vector=vectors,
+        )
+    depth = max(query.candidates, query.limit)
+    rankings = [engine.Prefetch(depth, query=_dense_query(query), filter=scope)]
+    if query.has_terms:
+        by_words = engine.Prefetch(depth, query=_sparse_query(query), filter=scope, params=_idf_of_tenant(query))
+        rankings.append(by_words)
+    # The stubs do not say that Rrf is a Fusion.
+    fusion = cast("engine.Fusion", engine.Fusion.Rrf(query.rrf_k))
+    return engine.QueryRequest(query.limit, query=fusion, prefetches=rankings, with_payload=fields, with_vector=vectors)
+
+
+def _dense_query(query: IndexQuery) -> engine.Query:
+    assert query.vector is not None
+    return engine.Query.Nearest(query.vector.tolist(), payload.DENSE)
+
+
+def _sparse_query(query: IndexQuery) -> engine.Query:
+    assert query.sparse is not None
+    return engine.Query.Nearest(_sparse(query.sparse), payload.SPARSE)
+
+
+def _idf_of_tenant(query: IndexQuery) -> engine.SearchParams:
+    """Weigh terms by how rare they are with this tenant, so that no score tells of another tenant's texts."""
+    return engine.SearchParams(
+        idf=engine.IdfParams(engine.Filter(must=[MAKE.equals(payload.TENANT_FIELD, query.tenant)]))
+    )
+
+
+def read_hit(point: engine.ScoredPoint, query: IndexQuery) -> Hit:
+    """Return the hit that a found point says."""
+    if query.mode == SearchMode.DENSE:
+        similarity: float | None = point.score
+    else:
+        stored = point.vector.get(payload.DENSE) if isinstance(point.vector, dict) else None
+        similarity = payload.similarity(query.vector, stored)
+    return payload.read_hit(str(point.id), point.payload or {}, point.score, similarity)

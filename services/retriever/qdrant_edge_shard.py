@@ -1,0 +1,115 @@
+"""What the index does, on one open shard of Qdrant's embedded engine: plain blocking calls."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import qdrant_edge as engine
+
+from services.retriever import conditions, payload
+from services.retriever.filters import Between
+from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, IndexUnavailable, RevisionPage
+from services.retriever.qdrant_edge_requests import MAKE, chunk_point, fence_point, query_request, read_hit
+from services.retriever.revision_pages import page_of, page_of_one
+
+
+class QdrantEdgeShard:
+    """One open shard; every call may raise IndexUnavailable, which carries what the engine said."""
+
+    def __init__(self, shard: engine.EdgeShard, flush_every_points: int) -> None:
+        self._shard = shard
+        self._flush_every_points = flush_every_points
+        self._unflushed_points = 0
+
+    def upsert(self, points: Sequence[ChunkPoint]) -> None:
+        """Store points in one logged operation; raises InvalidPoint, storing none, for one the engine refuses."""
+        self._update(engine.UpdateOperation.upsert_points([chunk_point(point) for point in points]))
+        self._unflushed_points += len(points)
+        if self._unflushed_points >= self._flush_every_points:
+            # Only a flush lets the engine drop old log files, and a restart after a kill replays what they hold: about
+            # a second for 40,000 points. It waits for the disk with the process stopped (20 to 400 ms), so it is rare.
+            self.flush()
+
+    def raise_fences(self, wanted: Sequence[Fence]) -> None:
+        """Lift the stored fences to at least these; correct only while this is the single writer."""
+        by_id = {
+            payload.fence_point_id(fence.tenant, fence.document_id): Fence(fence.tenant, fence.document_id)
+            for fence in wanted
+        }
+        stored = self._stored_fences(list(by_id))
+        raised = by_id | stored
+        for fence in wanted:
+            point_id = payload.fence_point_id(fence.tenant, fence.document_id)
+            raised[point_id] = raised[point_id].raised_to(fence)
+        points = [fence_point(point_id, fence) for point_id, fence in raised.items() if stored.get(point_id) != fence]
+        if points:
+            self._update(engine.UpdateOperation.upsert_points(points))
+
+    def remove(self, tenant: str, document_id: str, bounds: Between) -> None:
+        """Delete the document's chunk points with a revision within the bounds."""
+        scope = [*conditions.document_scope(MAKE, tenant, document_id), MAKE.within(bounds)]
+        self._update(engine.UpdateOperation.delete_points_by_filter(engine.Filter(must=scope)))
+
+    def search(self, query: IndexQuery) -> list[Hit]:
+        """Return hits, best first."""
+        with _engine_failures("search"):
+            found = self._shard.query(query_request(query))
+        return [read_hit(point, query) for point in found]
+
+    def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
+        """Return the fences of those documents that have one."""
+        stored = self._stored_fences([payload.fence_point_id(tenant, each) for each in document_ids])
+        return {fence.document_id: fence for fence in stored.values()}
+
+    def count(self, tenant: str | None, collection: str | None) -> int:
+        """Return the exact number of chunk points."""
+        scope = engine.Filter(must=conditions.count_scope(MAKE, tenant, collection))
+        with _engine_failures("count"):
+            return self._shard.count(engine.CountRequest(exact=True, filter=scope))
+
+    def document_revisions(self, tenant: str, after: int, limit: int) -> RevisionPage:
+        """Return a page of what the tenant has above a revision."""
+        scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.revisions(above=after)))
+        fields = [payload.REVISION_FIELD, "document_id"]
+        order = engine.OrderBy(payload.REVISION_FIELD, engine.Direction.Asc)
+        with _engine_failures("list revisions"):
+            records, _ = self._shard.scroll(
+                engine.ScrollRequest(limit=limit, filter=scope, with_payload=fields, order_by=order)
+            )
+        payloads = [record.payload or {} for record in records]
+        rows = [(each[payload.REVISION_FIELD], each["document_id"]) for each in payloads]
+        return page_of(rows, limit) or self._page_of_one(tenant, rows[0][0], limit)
+
+    def _page_of_one(self, tenant: str, revision: int, limit: int) -> RevisionPage:
+        scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
+        with _engine_failures("list revisions"):
+            answer = self._shard.facet(engine.FacetRequest("document_id", limit=limit, exact=True, filter=scope))
+        return page_of_one(revision, {str(each.value): each.count for each in answer.hits})
+
+    def flush(self) -> None:
+        """Write everything to the data files; until then it is in the log."""
+        with _engine_failures("flush"):
+            self._shard.flush()
+        self._unflushed_points = 0
+
+    def close(self) -> None:
+        """Flush and let go of the files."""
+        self.flush()
+        self._shard.close()
+
+    def _update(self, operation: engine.UpdateOperation) -> None:
+        with _engine_failures("write"):
+            self._shard.update(operation)
+
+    def _stored_fences(self, point_ids: list[str]) -> dict[str, Fence]:
+        with _engine_failures("read fences"):
+            records = self._shard.retrieve(list(point_ids), with_payload=True, with_vector=False)
+        return {str(record.id): payload.read_fence(record.payload or {}) for record in records}
+
+
+@contextmanager
+def _engine_failures(action: str) -> Iterator[None]:
+    """Name what failed; a panic of the engine arrives as a bare BaseException and must not end the thread."""
+    try:
+        yield
+    except BaseException as error:
+        raise IndexUnavailable(f"the embedded index could not {action}: {error}") from error

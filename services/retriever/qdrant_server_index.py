@@ -1,0 +1,263 @@
+"""The vector index in a Qdrant server or cluster, shared by every replica of the service."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from services.retriever import conditions, payload
+from services.retriever.filters import Between
+from services.retriever.index import (
+    ChunkPoint,
+    Fence,
+    Hit,
+    IndexDescription,
+    IndexQuery,
+    IndexUnavailable,
+    IndexUnreadable,
+    ModelMismatch,
+    RevisionPage,
+    SearchMode,
+)
+from services.retriever.qdrant_server_requests import (
+    MAKE,
+    chunk_struct,
+    insert_if_missing,
+    lift,
+    query_arguments,
+    read_hit,
+)
+from services.retriever.revision_pages import page_of, page_of_one
+
+# Insert-only upserts came with 1.17, a tenant's own term statistics with 1.19. An older server ignores both without
+# a word; the first would let a fence sink.
+OLDEST_SERVER: Final = (1, 19)
+
+
+def collection_name(prefix: str, fingerprint: str) -> str:
+    """Return the collection of a model: readable, and never that of another fingerprint."""
+    readable = re.sub(r"[^a-z0-9]+", "-", fingerprint.lower())[:40].strip("-")
+    return f"{prefix}-{readable}-{hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}"
+
+
+class QdrantServerIndex:
+    """Implements VectorIndex over an HTTP client that it owns from now on; made by `open`.
+
+    Each model has a collection of its own. With more than one copy of each shard, writes and fences are agreed on by a
+    majority, so that a raised fence holds whichever copy answers.
+    """
+
+    def __init__(
+        self,
+        client: AsyncQdrantClient,
+        *,
+        prefix: str,
+        dimension: int,
+        fingerprint: str,
+        replication_factor: int,
+        max_batch_points: int,
+    ) -> None:
+        self._client = client
+        self._collection = collection_name(prefix, fingerprint)
+        self._dimension = dimension
+        self._fingerprint = fingerprint
+        self._replication_factor = replication_factor
+        self._max_batch_points = max_batch_points
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        client: AsyncQdrantClient,
+        *,
+        prefix: str,
+        dimension: int,
+        fingerprint: str,
+        replication_factor: int = 1,
+        max_batch_points: int = 256,
+    ) -> Self:
+        """Return the index of a model, its collection created on first use.
+
+        Raises IndexUnavailable while the server cannot be reached, IndexUnreadable when it is too old, and
+        ModelMismatch when the collection holds another dimension.
+        """
+        index = cls(
+            client,
+            prefix=prefix,
+            dimension=dimension,
+            fingerprint=fingerprint,
+            replication_factor=replication_factor,
+            max_batch_points=max_batch_points,
+        )
+        await index.ensure()
+        return index
+
+    async def ensure(self) -> None:
+        """Create the collection and its payload indexes where they are missing; any replica may, at any time."""
+        async with self._reaching("prepare the collection"):
+            await self._check_server()
+            if not await self._client.collection_exists(self._collection):
+                await self._create()
+            await self._check_collection()
+            await self._create_payload_indexes()
+
+    async def upsert(self, points: Sequence[ChunkPoint]) -> None:
+        """Store points, replacing those of the same chunk id; raises ModelMismatch or InvalidPoint, storing none."""
+        payload.check_points(points, self._dimension, self._fingerprint)
+        structs = [chunk_struct(point) for point in points]
+        async with self._reaching("write"):
+            for start in range(0, len(structs), self._max_batch_points):
+                batch = structs[start : start + self._max_batch_points]
+                await self._client.upsert(self._collection, batch, wait=True)
+
+    async def search(self, query: IndexQuery) -> list[Hit]:
+        """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
+        payload.check_query(query, self._dimension, self._fingerprint)
+        if query.mode == SearchMode.SPARSE and not query.has_terms:
+            return []
+        async with self._reaching("search"):
+            answer = await self._client.query_points(self._collection, **query_arguments(query))
+        return [read_hit(point, query) for point in answer.points]
+
+    async def raise_fence(
+        self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
+    ) -> None:
+        """Lift each given number of the fence to at least this value.
+
+        The server checks and sets each number in one step, and lifting commutes, so any interleaving of any number of
+        writers, and any order in which copies of a shard apply it, ends at the maximum.
+        """
+        point_id = payload.fence_point_id(tenant, document_id)
+        operations: list[Any] = [insert_if_missing(point_id, Fence(tenant, document_id))]
+        wanted = {"visible": visible, "floor": floor}
+        operations += [lift(point_id, name, number) for name, number in wanted.items() if number]
+        async with self._reaching("write a fence"):
+            await self._client.batch_update_points(self._collection, operations, wait=True)
+
+    async def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
+        """Return the fences of those documents that have one."""
+        if not document_ids:
+            return {}
+        point_ids = [payload.fence_point_id(tenant, each) for each in document_ids]
+        consistency = models.ReadConsistencyType.MAJORITY if self._replication_factor > 1 else None
+        async with self._reaching("read fences"):
+            records = await self._client.retrieve(
+                self._collection, point_ids, with_payload=True, consistency=consistency
+            )
+        fences = [payload.read_fence(record.payload or {}) for record in records]
+        return {fence.document_id: fence for fence in fences}
+
+    async def remove_revisions(self, tenant: str, document_id: str, below: int) -> None:
+        """Delete the document's points with a revision lower than `below`."""
+        await self._remove(tenant, document_id, conditions.revisions(below=below))
+
+    async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
+        """Delete the document's points of exactly this revision."""
+        await self._remove(tenant, document_id, conditions.only_revision(revision))
+
+    async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
+        """Return the exact number of chunk points."""
+        scope = models.Filter(must=conditions.count_scope(MAKE, tenant, collection))
+        async with self._reaching("count"):
+            return (await self._client.count(self._collection, count_filter=scope, exact=True)).count
+
+    async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
+        """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
+        scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.revisions(above=after)))
+        async with self._reaching("list revisions"):
+            records, _ = await self._client.scroll(
+                self._collection,
+                scroll_filter=scope,
+                limit=limit,
+                order_by=models.OrderBy(key=payload.REVISION_FIELD, direction=models.Direction.ASC),
+                with_payload=[payload.REVISION_FIELD, "document_id"],
+            )
+        payloads = [record.payload or {} for record in records]
+        rows = [(each[payload.REVISION_FIELD], each["document_id"]) for each in payloads]
+        return page_of(rows, limit) or await self._page_of_one(tenant, rows[0][0], limit)
+
+    async def describe(self) -> IndexDescription:
+        """Return which engine, which model and how much there is."""
+        async with self._reaching("describe itself"):
+            info = await self._client.info()
+        points = await self.count()
+        return IndexDescription("qdrant-server", info.version, points, self._dimension, self._fingerprint)
+
+    async def close(self) -> None:
+        """Close the client; closing twice does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self._client.close()
+
+    async def _check_server(self) -> None:
+        found = (await self._client.info()).version
+        numbers = tuple(int(part) for part in re.findall(r"\d+", found)[:2])
+        if numbers < OLDEST_SERVER:
+            raise IndexUnreadable(f"the Qdrant server is {found}; this release needs 1.19 or newer: upgrade the server")
+
+    async def _create(self) -> None:
+        try:
+            await self._client.create_collection(
+                self._collection,
+                vectors_config={
+                    payload.DENSE: models.VectorParams(size=self._dimension, distance=models.Distance.COSINE)
+                },
+                sparse_vectors_config={payload.SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                replication_factor=self._replication_factor,
+                write_consistency_factor=self._replication_factor // 2 + 1,
+            )
+        except (UnexpectedResponse, ValueError):
+            # Another replica may have been faster; anything else shows when the collection is still not there.
+            if not await self._client.collection_exists(self._collection):
+                raise
+
+    async def _check_collection(self) -> None:
+        parameters = (await self._client.get_collection(self._collection)).config.params
+        vectors = parameters.vectors if isinstance(parameters.vectors, dict) else {}
+        size = vectors[payload.DENSE].size if payload.DENSE in vectors else None
+        if size != self._dimension or payload.SPARSE not in (parameters.sparse_vectors or {}):
+            raise ModelMismatch(
+                f"collection {self._collection!r} of model {self._fingerprint!r} holds vectors of {size} dimensions,"
+                f" but {self._dimension} are configured for that model; correct the dimension, or delete the collection"
+                " and index the documents anew"
+            )
+
+    async def _create_payload_indexes(self) -> None:
+        tenant = models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True)
+        schemas: dict[str, Any] = dict.fromkeys(payload.KEYWORD_FIELDS, models.PayloadSchemaType.KEYWORD)
+        schemas |= {payload.TENANT_FIELD: tenant, payload.REVISION_FIELD: models.PayloadSchemaType.INTEGER}
+        for field, schema in schemas.items():
+            await self._client.create_payload_index(self._collection, field, schema, wait=True)
+
+    async def _remove(self, tenant: str, document_id: str, bounds: Between) -> None:
+        scope = [*conditions.document_scope(MAKE, tenant, document_id), MAKE.within(bounds)]
+        async with self._reaching("delete"):
+            selector = models.FilterSelector(filter=models.Filter(must=scope))
+            await self._client.delete(self._collection, selector, wait=True)
+
+    async def _page_of_one(self, tenant: str, revision: int, limit: int) -> RevisionPage:
+        scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
+        async with self._reaching("list revisions"):
+            answer = await self._client.facet(
+                self._collection, "document_id", facet_filter=scope, limit=limit, exact=True
+            )
+        return page_of_one(revision, {str(each.value): each.count for each in answer.hits})
+
+    @asynccontextmanager
+    async def _reaching(self, action: str) -> AsyncIterator[None]:
+        """Tell a server that cannot answer now from a request that it refuses."""
+        if self._closed:
+            raise IndexUnavailable("the client of the Qdrant server is closed")
+        try:
+            yield
+        except (ResponseHandlingException, ResourceExhaustedResponse) as error:
+            raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
+        except UnexpectedResponse as error:
+            if error.status_code is not None and error.status_code < 500:
+                raise
+            raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error

@@ -1,0 +1,79 @@
+"""Which hits may be shown, given the fences of their documents."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from services.retriever.index import Fence, Hit, IndexQuery
+
+
+class Searchable(Protocol):
+    """The part of a VectorIndex that a search needs."""
+
+    async def search(self, query: IndexQuery) -> list[Hit]:
+        """Return at most `query.limit` hits, best first, hidden ones included."""
+        ...
+
+    async def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
+        """Return the fences of those documents that have one."""
+        ...
+
+
+def visible_hits(hits: Sequence[Hit], fences: Mapping[str, Fence], limit: int) -> list[Hit]:
+    """Return the first `limit` hits that may be shown, in their order; no two show different revisions of a document.
+
+    A document with a fully indexed revision shows that one alone. Without one (its first indexing goes on, or it was
+    deleted and comes back) it shows the highest revision at or above its floor among these hits.
+    """
+    shown = _shown_revisions(hits, fences)
+    return [hit for hit in hits if shown.get(hit.document_id) == hit.revision][:limit]
+
+
+def _shown_revisions(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> dict[str, int]:
+    shown: dict[str, int] = {}
+    for hit in hits:
+        fence = fences.get(hit.document_id)
+        if fence is not None and _has_visible(fence):
+            shown[hit.document_id] = fence.visible
+        elif fence is None or hit.revision >= fence.floor:
+            shown[hit.document_id] = max(hit.revision, shown.get(hit.document_id, 0))
+    return shown
+
+
+def _has_visible(fence: Fence) -> bool:
+    return fence.visible > 0 and fence.visible >= fence.floor
+
+
+def overtaking_fences(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> set[Fence]:
+    """Return the fences of documents whose hits are all older than the revision that is visible by now."""
+    newest: dict[str, int] = {}
+    for hit in hits:
+        newest[hit.document_id] = max(hit.revision, newest.get(hit.document_id, 0))
+    return {
+        fence
+        for document_id, fence in fences.items()
+        if _has_visible(fence) and fence.visible > newest.get(document_id, fence.visible)
+    }
+
+
+async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: int = 4) -> list[Hit]:
+    """Return at most `query.limit` hits that may be shown, best first.
+
+    Hidden hits are made up for by looking deeper, twice as deep each time, in at most `max_rounds` searches.
+    """
+    depth = query.limit + max(8, query.limit // 2)
+    known: set[Fence] = set()
+    shown: list[Hit] = []
+    for _ in range(max_rounds):
+        hits = await index.search(replace(query, limit=depth))
+        # Fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
+        # deleted by then stays hidden, however long the search took.
+        fences = await index.fences(query.tenant, {hit.document_id for hit in hits})
+        shown = visible_hits(hits, fences, query.limit)
+        # An update that became visible between the two reads hides the hits of its document; its own are there now.
+        overtaking = overtaking_fences(hits, fences) - known
+        if not overtaking and (len(shown) == query.limit or len(hits) < depth):
+            break
+        known |= overtaking
+        depth = depth if overtaking else depth * 2
+    return shown
