@@ -41,7 +41,9 @@ def configure_logging(settings: PlatformSettings, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    logging.getLogger("faststream").handlers[:] = []
+    faststream = logging.getLogger("faststream")
+    faststream.handlers[:] = []
+    faststream.addFilter(_is_no_idle_fetch)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     # Uvicorn repeats, with a traceback, why a start failed; the service has said so in one line.
@@ -52,6 +54,11 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     """Return a logger whose calls name an event and its fields."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(name)
     return logger
+
+
+def _is_no_idle_fetch(record: logging.LogRecord) -> bool:
+    """nats-py ends some idle fetches with a TimeoutError that FastStream, which starts the next one, logs as a fault."""
+    return not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], TimeoutError))
 
 
 class _Service:

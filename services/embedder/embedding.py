@@ -1,14 +1,15 @@
 """What a model must offer, what an embedder promises, and how embedding fails.
 
     shared.errors.PlatformError
-    ├── Overloaded              the interactive lane is full; nothing was computed
-    ├── Unavailable
-    │   └── EmbeddingUnavailable    timeout, lost connection, 429, 5xx, bad credentials, shutting down
+    ├── Retryable
+    │   ├── Overloaded                  the interactive lane is full; nothing was computed
+    │   └── Unavailable
+    │       └── EmbeddingUnavailable    timeout, lost connection, 429, 5xx, bad credentials, shutting down
     ├── Rejected
-    │   └── EmbeddingRefused        the model will never take this text
-    └── DeadlineExpired         nobody waits for the vectors any more
-    ValueError
-    └── InvalidVector           the model answered something that is not its vector: a fault, not the text's
+    │   └── EmbeddingRefused            the model will never take this text
+    └── DeadlineExpired                 nobody waits for the vectors any more
+
+InvalidVector, a ValueError, is a fault of ours: the model answered something that is not one of its vectors.
 """
 
 import asyncio
@@ -57,7 +58,7 @@ class InvalidVector(ValueError):
 class EmbeddingModel(Protocol):
     """A model that computes on the calling thread; every member may be used from several threads at once.
 
-    `fingerprint` changes whenever the same passage would get another vector: an index holds one fingerprint only.
+    `fingerprint` names the model whose vectors may be compared: an index holds one fingerprint only.
     The prefixes are put in front of a text before `embed`.
     """
 
@@ -106,21 +107,26 @@ class Embedder(Protocol):
 
 
 def checked_vectors(vectors: NDArray[Any], shape: tuple[int, ...]) -> Vectors:
-    """Return `vectors` as float32; InvalidVector unless they have this shape, are finite and none is zero."""
-    if vectors.shape != shape:
-        raise InvalidVector(f"the model returned shape {vectors.shape}, expected {shape}: check the model's dimension")
-    if not np.isfinite(vectors).all():
-        raise InvalidVector("the model returned NaN or infinity")
-    if not vectors.any(axis=-1).all():
-        raise InvalidVector("the model returned a vector of zeros")
-    return vectors.astype(np.float32, copy=False)
+    """Return `vectors` as float32; InvalidVector unless they have this shape and each a finite length above zero."""
+    return _measured(vectors, shape)[0]
 
 
 def unit_vectors(vectors: NDArray[Any], shape: tuple[int, ...]) -> Vectors:
     """Return checked vectors scaled to unit length along the last axis."""
-    checked = checked_vectors(vectors, shape)
-    unit: Vectors = checked / np.linalg.norm(checked, axis=-1, keepdims=True)
+    checked, lengths = _measured(vectors, shape)
+    unit: Vectors = checked / lengths[..., np.newaxis]
     return unit
+
+
+def _measured(vectors: NDArray[Any], shape: tuple[int, ...]) -> tuple[Vectors, Vectors]:
+    if vectors.shape != shape:
+        raise InvalidVector(f"the model returned shape {vectors.shape}, expected {shape}: check the model's dimension")
+    with np.errstate(over="ignore", invalid="ignore"):
+        single = vectors.astype(np.float32, copy=False)
+        lengths = np.linalg.norm(single, axis=-1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise InvalidVector("the model returned a vector of zeros, NaN or infinity")
+    return single, lengths
 
 
 @asynccontextmanager

@@ -1,0 +1,31 @@
+"""One question to the gateway, from the synchronous code of a command."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.cli.client import Gateway
+
+# A model behind the agent may take its time.
+ANSWER_TIMEOUT_SECONDS: Final = 180.0
+
+
+def ask_gateway(url: str, path: str, body: Mapping[str, Any]) -> Any:
+    """Return the reply to a POST; fields that are None are left out."""
+    fields = {name: value for name, value in body.items() if value is not None}
+
+    async def post() -> Any:
+        async with Gateway(url, timeout_seconds=ANSWER_TIMEOUT_SECONDS) as gateway:
+            return await gateway.post(path, fields)
+
+    return asyncio.run(post())
+
+
+def read_gateway(url: str, path: str, params: Mapping[str, Any] | None = None) -> Any:
+    """Return the reply to a GET."""
+
+    async def get() -> Any:
+        async with Gateway(url) as gateway:
+            return await gateway.get(path, params)
+
+    return asyncio.run(get())

@@ -1,0 +1,118 @@
+"""The folder under which one platform keeps everything it stores; one `rag up` at a time may use it."""
+
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.cli.errors import CommandError
+
+MIB: Final = 1024 * 1024
+MIN_FREE_BYTES: Final = 1024 * MIB
+# The children of a launcher that was killed hold the lock for the moment that they need to die.
+LOCK_PATIENCE_SECONDS: Final = 2.0
+LOCK_POLL_SECONDS: Final = 0.05
+# Counted up when a release can't read what the one before it stored.
+LAYOUT: Final = "1"
+PASSWORD_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """The places inside the data folder."""
+
+    root: Path
+
+    @property
+    def broker(self) -> Path:
+        """Return the folder of the broker's configuration and store."""
+        return self.root / "nats"
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder of the processes' logs."""
+        return self.root / "logs"
+
+    @property
+    def password_file(self) -> Path:
+        """Return the file that holds the password of the broker's user `platform`."""
+        return self.root / "secrets" / "platform.password"
+
+    def create(self) -> None:
+        """Make the folder, private to its owner; CommandError when it can't be used."""
+        try:
+            for folder in (self.root, self.broker, self.logs, self.password_file.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._check_layout()
+        except OSError as error:
+            raise CommandError(
+                f"the data folder {self.root} cannot be used: {error.strerror}; name another with --data"
+            ) from None
+
+    def free_bytes(self) -> int:
+        """Return the bytes that may still be written to the folder's file system."""
+        return shutil.disk_usage(self.root).free
+
+    def require_space(self, free_bytes: Callable[[], int] | None = None) -> None:
+        """Raise CommandError when the disk is nearly full."""
+        free = (free_bytes or self.free_bytes)()
+        if free < MIN_FREE_BYTES:
+            raise CommandError(
+                f"the disk of the data folder {self.root} has {free // MIB} MiB free, {MIN_FREE_BYTES // MIB} MiB are "
+                "needed; free some or name another folder with --data"
+            )
+
+    def password(self) -> str:
+        """Return the password of the broker's user `platform`, made on first use and readable by the owner only."""
+        if not self.password_file.exists():
+            write_private(self.password_file, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
+        return self.password_file.read_text(encoding="utf-8").strip()
+
+    @contextmanager
+    def locked(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[int]:
+        """Keep every other `rag up` out for the block; yields the descriptor, for children to hold the lock too."""
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._acquire(descriptor, time.monotonic() + patience_seconds)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _acquire(self, descriptor: int, deadline: float) -> None:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CommandError(
+                        f"another `rag up` uses the data folder {self.root}; stop it or name another folder with --data"
+                    ) from None
+            time.sleep(LOCK_POLL_SECONDS)
+
+    def _check_layout(self) -> None:
+        marker = self.root / "layout"
+        found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
+        if found is None:
+            marker.write_text(LAYOUT + "\n", encoding="utf-8")
+        elif found != LAYOUT:
+            raise CommandError(
+                f"the data folder {self.root} has layout {found}, this release knows {LAYOUT}; "
+                "use the release that made it, or name another folder with --data"
+            )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file in one step by one that only its owner may read."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    draft.replace(path)

@@ -1,0 +1,97 @@
+"""The `rag` command: what its subcommands are, and how each of them ends."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from services.cli.ask import ask
+from services.cli.doctor import doctor
+from services.cli.documents import documents
+from services.cli.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, CommandError
+from services.cli.ingest import ingest
+from services.cli.options import DEFAULT_URL
+from services.cli.provision import provision
+from services.cli.search import search
+from services.cli.status import status
+from services.cli.up import up
+from shared.version import VERSION
+
+COMMANDS = (up, ingest, search, ask, documents, status, provision, doctor)
+
+
+def build_app() -> typer.Typer:
+    """Return the command with all its subcommands."""
+    # Without rich's help: it takes longer to load than everything else together.
+    app = typer.Typer(name="rag", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app.callback(invoke_without_command=True)(_common_options)
+    for command in COMMANDS:
+        app.command()(command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for a failure, 2 for a wrong command line, 130 for Ctrl-C."""
+    _never_fail_to_print()
+    try:
+        code = build_app()(args=arguments, prog_name="rag", standalone_mode=False)
+    except CommandError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _fail(f"{error.format_message()} (see `rag --help`)", EXIT_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        _close_quietly()
+        return EXIT_FAILURE
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}", EXIT_FAILURE)
+    return code if isinstance(code, int) else 0
+
+
+def _common_options(
+    context: typer.Context,
+    url: Annotated[
+        str, typer.Option("--url", envvar="RAG_URL", metavar="URL", help="Address of the gateway.")
+    ] = DEFAULT_URL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Documents in, cited answers out: runs and uses the platform.
+
+    `rag up` starts everything on this machine; the other commands talk to it.
+    """
+    if version:
+        typer.echo(f"rag {VERSION}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(EXIT_USAGE)
+    context.default_map = {command.__name__: {"url": url, "as_json": as_json} for command in COMMANDS}
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"rag: {message}\n")
+    return code
+
+
+def _never_fail_to_print() -> None:
+    """A terminal that can't show a character shows another one instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+def _close_quietly() -> None:
+    """Whoever read our output has enough; the interpreter must not complain about that at its exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

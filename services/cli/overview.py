@@ -1,0 +1,144 @@
+"""The state of the platform in a terminal."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from services.cli.client import Gateway
+from services.cli.errors import CommandError
+from services.cli.terminal import one_line, out, print_json, show
+
+
+def show_status(url: str, *, as_json: bool) -> None:
+    """Print the state once."""
+    state = asyncio.run(_read(url))
+    if as_json:
+        print_json(state)
+    else:
+        show(_render(state))
+
+
+def watch_status(url: str, *, interval_seconds: float, as_json: bool) -> None:
+    """Print the state again and again until Ctrl-C; CommandError when there is no gateway to begin with."""
+    asyncio.run(_watch(url, interval_seconds, as_json=as_json))
+
+
+async def read_status(gateway: Gateway) -> dict[str, Any]:
+    """Return services, stages and collections, and the broker's address as `nats_url`."""
+    health, pipeline, collections = await asyncio.gather(
+        gateway.get_health(), gateway.get("/v1/admin/pipeline"), gateway.get("/v1/collections")
+    )
+    return {
+        "status": health.get("status"),
+        "version": health.get("version"),
+        "url": gateway.url,
+        "nats_url": (health.get("broker") or {}).get("url"),
+        "services": health.get("services") or {},
+        "pipeline": pipeline,
+        "collections": collections.get("items") or [],
+    }
+
+
+async def _read(url: str) -> dict[str, Any]:
+    async with Gateway(url) as gateway:
+        return await read_status(gateway)
+
+
+async def _watch(url: str, interval_seconds: float, *, as_json: bool) -> None:
+    async with Gateway(url) as gateway:
+        state: dict[str, Any] = await read_status(gateway)
+        with _screen(as_json=as_json) as print_state:
+            while True:
+                print_state(state)
+                await asyncio.sleep(interval_seconds)
+                try:
+                    state = await read_status(gateway)
+                except CommandError as error:
+                    # It was there, and may be back: watching a restart is what this is for.
+                    state = {"error": str(error)}
+
+
+@contextmanager
+def _screen(*, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yield what shows a state: in place on a terminal, one after the other elsewhere."""
+    console = out()
+    if as_json:
+        yield print_json
+    elif not console.is_terminal:
+        yield lambda state: show(_render(state))
+    else:
+        with Live(console=console, auto_refresh=False) as live:
+            yield lambda state: live.update(_render(state), refresh=True)
+
+
+def _render(state: dict[str, Any]) -> RenderableType:
+    if "error" in state:
+        return Text(state["error"], style="red")
+    head = Text.assemble(
+        "gateway ", one_line(state["url"]), "  ", _state(state["status"] or "unknown", good=state["status"] == "ok")
+    )
+    broker = f"broker  {one_line(state['nats_url'] or 'unknown')}"
+    parts: list[RenderableType] = [head, broker, "", _services(state["services"])]
+    stages = state["pipeline"].get("stages") or []
+    if stages:
+        parts += ["", _stages(stages)]
+    if state["collections"]:
+        parts += ["", _collections(state["collections"])]
+    return Group(*parts)
+
+
+def _services(services: dict[str, Any]) -> Table:
+    table = _table("service", "ready", "live", "instances", numbers=("ready", "live"))
+    for name, service in services.items():
+        replicas = service.get("replicas") or []
+        count = len(replicas)
+        ready = int(service.get("ready", 0))
+        instances = ", ".join(one_line(replica.get("instance", "?"), 60) for replica in replicas)
+        good = count > 0 and ready == count
+        live = f"{service.get('live', 0)}/{count}"
+        table.add_row(one_line(name), _state(f"{ready}/{count}", good=good), live, instances or "none")
+    return table
+
+
+def _stages(stages: list[dict[str, Any]]) -> Table:
+    columns = ("backlog", "in flight", "redelivered", "per second", "consumers")
+    table = _table("stage", *columns, numbers=columns)
+    for stage in stages:
+        table.add_row(
+            one_line(stage.get("stage", "?")),
+            str(stage.get("backlog", 0)),
+            str(stage.get("in_flight", 0)),
+            str(stage.get("redelivered", 0)),
+            f"{stage['rate_per_s']:.1f}" if isinstance(stage.get("rate_per_s"), int | float) else "-",
+            str(stage.get("consumers_seen", "-")),
+        )
+    return table
+
+
+def _collections(collections: list[dict[str, Any]]) -> Table:
+    table = _table("collection", "documents", "chunks", "by status", numbers=("documents", "chunks"))
+    for item in collections:
+        states = ", ".join(
+            f"{count} {one_line(name)}" for name, count in (item.get("by_status") or {}).items() if count
+        )
+        table.add_row(
+            one_line(item.get("name", "?")), str(item.get("documents", 0)), str(item.get("chunks", 0)), states
+        )
+    return table
+
+
+def _table(*columns: str, numbers: tuple[str, ...]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
+
+def _state(text: str, *, good: bool) -> Text:
+    return Text(text, style="green" if good else "red")

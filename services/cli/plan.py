@@ -1,0 +1,100 @@
+"""Which processes `rag up` runs, with which settings, and in which order they end."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from services.cli.broker_config import PLATFORM_USER, server_binary
+from services.cli.data_folder import DataFolder
+from services.cli.ports import LOOPBACK, Ports
+from services.cli.supervisor import ProcessSpec
+
+BROKER: Final = "nats-server"
+# Who brings in new work goes first, who stores the results last.
+STOP_ORDER: Final = ("gateway", "parser", "agent", "embedder", "retriever", "persistence", BROKER)
+# Enough for one answer or one batch; six services one after the other still end within the launcher's bound.
+DRAIN_SECONDS: Final = 8.0
+
+Command = Callable[[str], tuple[str, ...]]
+
+
+def service_command(name: str) -> tuple[str, ...]:
+    """Return the command that runs a service."""
+    return (sys.executable, "-m", f"services.{name}.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that is decided before the first process starts; `environment` is the caller's own."""
+
+    host: str
+    ports: Ports
+    data: DataFolder
+    replicas: Mapping[str, int]
+    environment: Mapping[str, str]
+    models_dir: Path
+    command: Command = service_command
+
+    @property
+    def url(self) -> str:
+        """Return the gateway's address."""
+        return _http(self.host, self.ports.gateway)
+
+    @property
+    def broker_url(self) -> str:
+        """Return the broker's address, without credentials."""
+        return f"nats://{LOOPBACK}:{self.ports.broker}"
+
+    @property
+    def monitor_url(self) -> str:
+        """Return the address of the broker's monitoring."""
+        return _http(LOOPBACK, self.ports.monitor)
+
+    def broker(self) -> ProcessSpec:
+        """Return the broker's process."""
+        command = (str(server_binary()), "--config", str(self.data.broker / "nats.conf"))
+        return ProcessSpec(BROKER, command, dict(self.environment), f"{self.monitor_url}/healthz")
+
+    def services(self) -> list[ProcessSpec]:
+        """Return the processes of all services."""
+        health = iter(self.ports.health)
+        return [
+            self._process(name, number, self.ports.gateway if name == "gateway" else next(health))
+            for name, count in self.replicas.items()
+            for number in range(1, count + 1)
+        ]
+
+    def _process(self, service: str, number: int, port: int) -> ProcessSpec:
+        host = self.host if service == "gateway" else LOOPBACK
+        label = service if self.replicas[service] == 1 else f"{service}.{number}"
+        environment = self._environment(f"{service}-{number}", host, port)
+        return ProcessSpec(label, self.command(service), environment, f"{_http(host, port)}/ready")
+
+    def _environment(self, instance: str, host: str, port: int) -> dict[str, str]:
+        # The caller may know better how long draining may take; everything below is the launcher's to decide.
+        return {
+            "RAG_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
+            **self.environment,
+            "RAG_NATS_URL": self.broker_url,
+            "RAG_NATS_USER": PLATFORM_USER,
+            "RAG_NATS_PASSWORD_FILE": str(self.data.password_file),
+            "RAG_NATS_REPLICAS": "1",
+            "RAG_HOST": host,
+            "RAG_PORT": str(port),
+            "RAG_DATA_DIR": str(self.data.root),
+            "RAG_MODELS_DIR": str(self.models_dir),
+            "RAG_INSTANCE": instance,
+            "RAG_LOG_FORMAT": "console",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+
+def service_of(process_name: str) -> str:
+    """Return the service that a process runs: `embedder` for `embedder.2`."""
+    return process_name.partition(".")[0]
+
+
+def _http(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,39 @@
+"""Settings that the commands read themselves; everything else in the environment goes to the services as it is."""
+
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+
+from services.cli.errors import CommandError
+from shared.settings import EmbeddingModelSettings, PlatformSettings
+
+S = TypeVar("S", bound=PlatformSettings)
+
+
+class LauncherSettings(EmbeddingModelSettings):
+    """What decides how the services may be started on one machine."""
+
+    qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
+    database_url: str | None = Field(default=None, description="SQL database; none = SQLite in the data folder.")
+
+    @property
+    def has_qdrant_server(self) -> bool:
+        """Tell whether several processes may use the index."""
+        return bool(self.qdrant_url)
+
+    @property
+    def has_sql_server(self) -> bool:
+        """Tell whether several processes may write to the database."""
+        return bool(self.database_url) and not str(self.database_url).startswith("sqlite")
+
+
+def load(kind: type[S]) -> S:
+    """Return settings from the environment; CommandError names the first variable that is wrong."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
+        raise CommandError(f"{name}: {problem['msg']}; change or unset it") from None
+    except OSError as error:
+        raise CommandError(f"a RAG_…_FILE cannot be read: {error.strerror}: {error.filename}") from None

@@ -1,0 +1,76 @@
+"""The gateway process: the HTTP API in front of the queue."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from services.gateway.body_limit import BodyLimit
+from services.gateway.edge import Edge, request_duration
+from services.gateway.gateway import build_gateway
+from services.gateway.openapi import complete_openapi
+from services.gateway.problems import install_problems
+from services.gateway.routes import admin, contracts, documents, queries, search
+from services.gateway.settings import GatewaySettings
+from shared.health import health_routes
+from shared.logs import configure_logging
+from shared.service import Service, serve, service_lifespan
+from shared.settings import load
+from shared.version import VERSION
+
+
+def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
+    """Return the ASGI app; its lifespan connects the service and closes it."""
+
+    @asynccontextmanager
+    async def lifespan(service: Service) -> AsyncIterator[None]:
+        app.state.gateway = gateway = build_gateway(service, settings)
+        sampling = asyncio.create_task(gateway.pipeline.keep_sampling())
+        yield
+        sampling.cancel()
+        with suppress(asyncio.CancelledError):
+            await sampling
+        await gateway.notices.close()
+
+    app = FastAPI(
+        title="RAG platform",
+        version=VERSION,
+        description="Send documents, search them, ask questions. Errors are RFC 9457 problems with a `code`.",
+        lifespan=service_lifespan(service, lifespan),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # The edge records each request once, under the platform's own names.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+    )
+    install_problems(app)
+    complete_openapi(app)
+    for part in (documents, search, queries, admin, contracts):
+        app.include_router(part.router)
+    for route in health_routes(service.health):
+        if route.path in ("/live", "/ready", "/metrics"):
+            app.router.routes.append(route)
+    app.router.routes.append(contracts.docs_assets())
+    app.add_middleware(
+        BodyLimit,
+        max_documents_bytes=settings.gateway_max_request_bytes,
+        max_body_bytes=settings.gateway_max_body_bytes,
+        max_held_bytes=settings.gateway_max_held_bytes,
+        idle_seconds=settings.gateway_body_idle_seconds,
+        linger_seconds=settings.gateway_linger_seconds,
+    )
+    app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
+    return app
+
+
+def main() -> None:
+    """Serve the HTTP API until a signal comes."""
+    settings = load(GatewaySettings)
+    configure_logging(settings, "gateway")
+    service = Service("gateway", settings)
+    serve(build_app(service, settings), service)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Deleting a document so that nothing shows it from the moment of the answer."""
+
+import uuid
+from dataclasses import dataclass
+
+from contracts import subjects
+from contracts.documents import IngestMessage
+from contracts.reads import DocumentView
+from contracts.retrieval import FenceReply, FenceRequest
+from services.gateway.reads import Reads, no_document
+from services.gateway.recent import RecentWrites
+from shared.errors import Unavailable
+from shared.logs import get_logger
+from shared.messaging.publishing import Publisher
+from shared.messaging.requests import Requester
+from shared.telemetry import current_trace_id
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The revision as of which a document is gone."""
+
+    collection: str
+    revision: int
+
+
+class Deletion:
+    """Records deletes and has the index hide what they delete."""
+
+    def __init__(self, publisher: Publisher, requester: Requester, reads: Reads, recent: RecentWrites) -> None:
+        self._publisher = publisher
+        self._requester = requester
+        self._reads = reads
+        self._recent = recent
+
+    async def delete(self, tenant: str, document_id: str) -> Deleted:
+        """Return once the delete is stored and the document is invisible on every replica.
+
+        NotFound when there is no such document; Unavailable with code `delete_not_confirmed` when the delete is stored
+        but the index could not be told.
+        """
+        view = await self._reads.recorded(tenant, document_id)
+        deleted = self._deleted_before(tenant, document_id, view) or await self._record(tenant, document_id, view)
+        await self._hide(tenant, document_id, deleted.revision)
+        return deleted
+
+    def _deleted_before(self, tenant: str, document_id: str, view: DocumentView | None) -> Deleted | None:
+        write = self._recent.find(tenant, document_id)
+        if view is None or view.status != "deleted" or (write is not None and write.revision > view.revision):
+            return None
+        return Deleted(view.collection, view.revision)
+
+    async def _record(self, tenant: str, document_id: str, view: DocumentView | None) -> Deleted:
+        write = self._recent.find(tenant, document_id)
+        known = view or write
+        if known is None:
+            raise no_document(document_id)
+        message = IngestMessage(op="delete", id=document_id, collection=known.collection)
+        published = await self._publisher.publish(
+            subjects.ingest(tenant),
+            message,
+            tenant=tenant,
+            message_id=uuid.uuid4().hex,
+            headers={subjects.HEADER_CORRELATION_ID: current_trace_id()},
+        )
+        self._recent.record(tenant, document_id, published.sequence, known.collection)
+        return Deleted(known.collection, published.sequence)
+
+    async def _hide(self, tenant: str, document_id: str, revision: int) -> None:
+        fence = FenceRequest(tenant=tenant, document_id=document_id, floor=revision)
+        try:
+            await self._requester.ask(subjects.INDEX_FENCE, fence, FenceReply)
+        except Exception as error:  # Whatever failed, the caller must know that the delete is recorded.
+            log.warning("delete_not_confirmed", revision=revision, reason=f"{type(error).__name__}: {error}")
+            raise Unavailable(
+                f"the delete is recorded as revision {revision} and will be carried out, but the index did not confirm "
+                "yet that it hides the document; ask again to have it confirmed",
+                code="delete_not_confirmed",
+            ) from error

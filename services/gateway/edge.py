@@ -1,0 +1,91 @@
+"""The outermost layer of every request: its trace, its duration, and the last resort when something breaks."""
+
+import time
+from typing import Final
+
+from opentelemetry.metrics import Histogram, Meter
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.problems import internal_error
+from shared.logs import get_logger
+from shared.telemetry import current_trace_id, span
+
+log = get_logger(__name__)
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED_ROUTE: Final = "unmatched"
+# The buckets that OpenTelemetry's conventions advise for this metric.
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0)
+_TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+
+
+def request_duration(meter: Meter) -> Histogram:
+    """Return the instrument that counts and times every request."""
+    return meter.create_histogram(
+        "http.server.request.duration",
+        unit="s",
+        description="Time to answer an HTTP request, by route and status.",
+        explicit_bucket_boundaries_advisory=_SECONDS,
+    )
+
+
+class Edge:
+    """Continues or starts a trace, names it in `X-Trace-Id`, and turns an unexpected error into a plain 500."""
+
+    def __init__(self, app: ASGIApp, tracer: Tracer, duration: Histogram) -> None:
+        self._app = app
+        self._tracer = tracer
+        self._duration = duration
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+        with span(self._tracer, method, SpanKind.SERVER, headers=_trace_headers(scope)) as current:
+            answer = _Answer(send, current_trace_id())
+            await self._serve(scope, receive, answer)
+            route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
+            _describe(current, method, route, answer.status)
+        labels = {"http.request.method": method, "http.route": route, "http.response.status_code": answer.status}
+        self._duration.record(time.perf_counter() - started, labels)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception as error:  # The boundary: nothing behind it may reach the caller as a traceback.
+            log.error("request_fault", method=scope["method"], path=scope["path"], exc_info=error)
+            if not answer.status:
+                await internal_error()(scope, receive, answer.send)
+
+
+class _Answer:
+    """Sends an answer with the headers that all answers have; `status` is 0 until it starts."""
+
+    def __init__(self, send: Send, trace_id: str) -> None:
+        self._send = send
+        self._headers = [(b"x-trace-id", trace_id.encode()), _NOSNIFF]
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+        await self._send(message)
+
+
+def _trace_headers(scope: Scope) -> dict[str, str]:
+    return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE_HEADERS}
+
+
+def _describe(current: Span, method: str, route: str, status: int) -> None:
+    if not current.is_recording():
+        return
+    current.update_name(f"{method} {route}")
+    current.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+    if status >= 500:
+        current.set_status(Status(StatusCode.ERROR))

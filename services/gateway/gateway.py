@@ -1,0 +1,89 @@
+"""What the routes work with, built once the broker is connected."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from services.gateway.answers import Questions
+from services.gateway.components import Components
+from services.gateway.deletion import Deletion
+from services.gateway.idempotency import SeenKeys
+from services.gateway.ingestion import Ingestion
+from services.gateway.nats_notices import DocumentNotices
+from services.gateway.nats_uploads import Uploads
+from services.gateway.pipeline import Pipeline
+from services.gateway.progress import DocumentProgress
+from services.gateway.reads import Reads
+from services.gateway.recent import RecentWrites
+from services.gateway.seats import Seats
+from services.gateway.settings import GatewaySettings
+from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
+from shared.messaging.requests import Requester
+from shared.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The use cases of the gateway."""
+
+    settings: GatewaySettings
+    requester: Requester
+    reads: Reads
+    ingestion: Ingestion
+    deletion: Deletion
+    notices: DocumentNotices
+    progress: DocumentProgress
+    questions: Questions
+    components: Components
+    pipeline: Pipeline
+    waiting_seats: Seats
+    max_payload_bytes: int
+
+
+def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
+    """Build every use case on a connected service."""
+    client, publisher, requester = service.client, service.publisher, service.requester
+    recent = RecentWrites(keep_seconds=settings.gateway_recent_seconds, max_entries=settings.gateway_max_recent)
+    reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
+    uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
+    seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
+    notices = DocumentNotices(client)
+    seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
+    components = Components(
+        client, service.health.report, broker_url=settings.nats_url, timeout_seconds=settings.gateway_scatter_seconds
+    )
+    return Gateway(
+        settings=settings,
+        requester=requester,
+        reads=reads,
+        ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
+        deletion=Deletion(publisher, requester, reads, recent),
+        notices=notices,
+        progress=DocumentProgress(
+            notices,
+            seats,
+            heartbeat_seconds=settings.gateway_heartbeat_seconds,
+            max_stream_seconds=settings.gateway_max_stream_seconds,
+        ),
+        questions=Questions(
+            client,
+            publisher,
+            seats,
+            timeout_seconds=settings.gateway_query_timeout_seconds,
+            recheck_seconds=settings.gateway_recheck_seconds,
+        ),
+        components=components,
+        pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
+        waiting_seats=seats,
+        max_payload_bytes=client.max_payload - HEADER_RESERVE_BYTES,
+    )
+
+
+async def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+GatewayOf = Annotated[Gateway, Depends(_gateway)]

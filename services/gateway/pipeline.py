@@ -1,0 +1,100 @@
+"""What every stage of the pipeline has before it, read from the broker."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerInfo, StreamInfo
+from nats.js.errors import NotFoundError
+
+from contracts.health import HealthReply
+from contracts.topology import CONSUMERS, STREAMS, Consumer
+from services.gateway.components import Components
+from services.gateway.rates import Rates
+from services.gateway.schemas import PipelineState, Stage, StreamState
+from shared.errors import Unavailable
+
+WINDOW_SECONDS: Final = 60.0
+MAX_SAMPLES: Final = 120
+
+
+class Pipeline:
+    """Reads the state of consumers and streams, and samples their progress in between."""
+
+    def __init__(self, client: Client, components: Components, *, sample_seconds: float) -> None:
+        self._jetstream = client.jetstream()
+        self._components = components
+        self._sample_seconds = sample_seconds
+        self._rates = Rates(window_seconds=WINDOW_SECONDS, max_samples=MAX_SAMPLES)
+
+    async def state(self) -> PipelineState:
+        """Return every declared stage and stream; Unavailable when the broker does not tell."""
+        try:
+            consumers, streams, replies = await asyncio.gather(
+                self._sampled(), self._streams(), self._components.replies()
+            )
+        except (NatsError, TimeoutError) as error:
+            raise Unavailable(f"the broker does not tell the state of its streams: {error}") from error
+        stages = [self._stage(consumer, info, replies) for consumer, info in consumers]
+        return PipelineState(stages=stages, streams=[_stream_state(info) for info in streams])
+
+    async def keep_sampling(self) -> None:
+        """Sample for ever; a broker that is away leaves a gap."""
+        while True:
+            with suppress(NatsError, TimeoutError):
+                await self._sampled()
+            await asyncio.sleep(self._sample_seconds)
+
+    async def _sampled(self) -> list[tuple[Consumer, ConsumerInfo]]:
+        found = await asyncio.gather(*(self._consumer(consumer) for consumer in CONSUMERS))
+        infos = [(consumer, info) for consumer, info in zip(CONSUMERS, found, strict=True) if info is not None]
+        now = time.monotonic()
+        for consumer, info in infos:
+            if info.ack_floor is not None:
+                self._rates.sample(consumer.name, now, info.ack_floor.consumer_seq)
+        return infos
+
+    async def _consumer(self, consumer: Consumer) -> ConsumerInfo | None:
+        try:
+            info: ConsumerInfo = await self._jetstream.consumer_info(consumer.stream, consumer.name)
+        except NotFoundError:
+            return None
+        return info
+
+    async def _streams(self) -> list[StreamInfo]:
+        async def info(name: str) -> StreamInfo | None:
+            try:
+                return await self._jetstream.stream_info(name)
+            except NotFoundError:
+                return None
+
+        found = await asyncio.gather(*(info(stream.name) for stream in STREAMS))
+        return [item for item in found if item is not None]
+
+    def _stage(self, consumer: Consumer, info: ConsumerInfo, replies: Iterable[HealthReply]) -> Stage:
+        rate = self._rates.per_second(consumer.name)
+        return Stage(
+            stage=consumer.name,
+            stream=consumer.stream,
+            backlog=info.num_pending or 0,
+            in_flight=info.num_ack_pending or 0,
+            redelivered=info.num_redelivered or 0,
+            rate_per_s=None if rate is None else round(rate, 2),
+            consumers_seen=sum(consumer.name in reply.details.get("consumers", {}) for reply in replies),
+        )
+
+
+def _stream_state(info: StreamInfo) -> StreamState:
+    return StreamState(
+        name=info.config.name or "",
+        messages=info.state.messages,
+        bytes=info.state.bytes,
+        max_bytes=info.config.max_bytes or -1,
+        first_sequence=info.state.first_seq,
+        last_sequence=info.state.last_seq,
+        consumers=info.state.consumer_count,
+    )

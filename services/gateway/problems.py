@@ -1,0 +1,172 @@
+"""Errors as RFC 9457 problems; the one place where an error gets its HTTP status.
+
+Retryable        503 + Retry-After        Rejected         422
+NotFound         404                      DeadlineExpired  504
+Conflict         409                      RequestProblem   the status it names
+anything else    500, without internals
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from services.gateway.replies import json_bytes
+from shared.errors import Conflict, DeadlineExpired, NotFound, PlatformError, Rejected, Retryable
+from shared.telemetry import current_trace_id
+
+MEDIA_TYPE: Final = "application/problem+json"
+MAX_ERRORS: Final = 20
+_STATUS_OF_ERROR: Final[tuple[tuple[type[PlatformError], int], ...]] = (
+    (Retryable, 503),
+    (NotFound, 404),
+    (Conflict, 409),
+    (Rejected, 422),
+    (DeadlineExpired, 504),
+)
+_STATUS_OF_CODE: Final = {"too_large": 413}
+
+
+class RequestProblem(PlatformError):
+    """A request that is refused with a status of its own; `extra` adds members to the problem."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        extra: Mapping[str, Any] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, code=code, field=field)
+        self.status = status
+        self.errors = errors
+        self.extra = extra or {}
+        self.retry_after_seconds = retry_after_seconds
+
+
+def invalid_request(message: str, *, field: str) -> RequestProblem:
+    """Return the problem of one wrong input."""
+    return RequestProblem(422, "invalid_request", message, field=field, errors=[{"field": field, "message": message}])
+
+
+def not_available(field: str, message: str) -> RequestProblem:
+    """Return the problem of an input that is right but not offered yet."""
+    return RequestProblem(422, "not_available", message, field=field)
+
+
+def invalid_body(error: ValidationError) -> RequestProblem:
+    """Return the problem of a body: 400 with the position when it is no JSON, else 422 that names the fields."""
+    found = error.errors(include_url=False, include_input=False, include_context=True)
+    if found[0]["type"] == "json_invalid":
+        return RequestProblem(400, "invalid_json", f"the body is not valid JSON: {found[0]['ctx']['error']}")
+    return _invalid_fields(found)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Have every error of the app answered as a problem."""
+    app.add_exception_handler(PlatformError, _on_platform_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def problem_of(error: PlatformError) -> Response:
+    """Return the answer to an expected error."""
+    extra: dict[str, Any] = {}
+    if isinstance(error, RequestProblem):
+        extra = {**({"errors": list(error.errors)} if error.errors else {}), **error.extra}
+    headers = {}
+    if isinstance(error, Retryable | RequestProblem) and error.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    if error.field:
+        extra = {"field": error.field, **extra}
+    return problem_response(status_of(error), error.error_code, error.message, extra=extra, headers=headers)
+
+
+def status_of(error: PlatformError) -> int:
+    """Return the HTTP status of an expected error."""
+    if isinstance(error, RequestProblem):
+        return error.status
+    if error.error_code in _STATUS_OF_CODE:
+        return _STATUS_OF_CODE[error.error_code]
+    return next((status for kind, status in _STATUS_OF_ERROR if isinstance(error, kind)), 500)
+
+
+def problem_response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return a problem document."""
+    body = {
+        "type": f"urn:rag:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "trace_id": current_trace_id(),
+        **(extra or {}),
+    }
+    return Response(json_bytes(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def internal_error() -> Response:
+    """Return the answer to an unexpected error; what it was stays in the log."""
+    return problem_response(500, "internal_error", "the gateway failed; its log has the details under this trace id")
+
+
+async def _on_platform_error(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, PlatformError):
+        raise error
+    return problem_of(error)
+
+
+async def _on_invalid_request(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    # FastAPI puts where a value came from ("query", "path") in front of its name.
+    found = [{**problem, "loc": tuple(problem["loc"])[1:] or problem["loc"]} for problem in error.errors()]
+    return problem_of(_invalid_fields(found))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    phrase = HTTPStatus(error.status_code).phrase
+    code = phrase.lower().replace(" ", "_").replace("-", "_")
+    detail = error.detail
+    if error.status_code in (404, 405) and detail == phrase:
+        detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
+    return problem_response(error.status_code, code, detail, headers=error.headers)
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    # Nobody reads this; it keeps a caller who left from looking like a failure of ours.
+    return problem_response(400, "body_incomplete", "the connection closed in the middle of the body")
+
+
+def _invalid_fields(found: Sequence[Any]) -> RequestProblem:
+    errors = [
+        {
+            "field": ".".join(str(part) for part in problem["loc"]),
+            "message": str(problem["msg"]).removeprefix("Value error, "),
+        }
+        for problem in found[:MAX_ERRORS]
+    ]
+    first = errors[0]
+    message = f"{first['field']}: {first['message']}" if first["field"] else first["message"]
+    return RequestProblem(422, "invalid_request", message, field=first["field"], errors=errors)

@@ -1,0 +1,49 @@
+"""The state of the platform: collections, pipeline, health."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from services.gateway.gateway import GatewayOf
+from services.gateway.openapi import PROBLEMS
+from services.gateway.replies import message_reply
+from services.gateway.schemas import Collections, HealthSummary, PipelineState, PlatformHealth
+from services.gateway.tenancy import Tenant
+
+router = APIRouter(responses=PROBLEMS)
+
+
+@router.get("/v1/collections", tags=["documents"], summary="List collections", responses={200: {"model": Collections}})
+async def list_collections(tenant: Tenant, gateway: GatewayOf) -> Response:
+    """Return every collection with the number of its documents and chunks."""
+    found = await gateway.reads.collections(tenant)
+    return message_reply(Collections(items=found.items, next_cursor=None))
+
+
+@router.get(
+    "/v1/admin/pipeline",
+    tags=["operations"],
+    summary="Look at the stages of the pipeline",
+    responses={200: {"model": PipelineState}},
+)
+async def read_pipeline(gateway: GatewayOf) -> Response:
+    """Return for every stage what waits, what is in work and how fast it goes."""
+    return message_reply(await gateway.pipeline.state())
+
+
+@router.get("/health", tags=["operations"], summary="Health in short", responses={200: {"model": HealthSummary}})
+async def read_health(gateway: GatewayOf) -> Response:
+    """Return the number of ready replicas of every service; a degraded platform still answers with 200."""
+    health = await gateway.components.health()
+    ready = {name: service.ready for name, service in health.services.items()}
+    return message_reply(HealthSummary(status=health.status, version=health.version, services=ready))
+
+
+@router.get(
+    "/health/detailed",
+    tags=["operations"],
+    summary="Health of every part",
+    responses={200: {"model": PlatformHealth}},
+)
+async def read_detailed_health(gateway: GatewayOf) -> Response:
+    """Return what every process says of itself; a degraded platform still answers with 200."""
+    return message_reply(await gateway.components.health())

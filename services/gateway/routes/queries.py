@@ -1,0 +1,58 @@
+"""Questions and their answers."""
+
+import uuid
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts.queries import AskQuestion
+from services.gateway.bodies import read_json
+from services.gateway.gateway import GatewayOf
+from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.problems import not_available
+from services.gateway.replies import message_reply
+from services.gateway.schemas import QueryAnswer, QueryBody
+from services.gateway.tenancy import Tenant
+from shared.telemetry import current_trace_id
+
+router = APIRouter(tags=["questions"], responses=PROBLEMS)
+
+
+@router.post(
+    "/v1/query",
+    summary="Ask a question",
+    openapi_extra=body_of(QueryBody),
+    responses={200: {"model": QueryAnswer}},
+)
+async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Response:
+    """Return an answer that cites its sources, or one that says that the documents hold none."""
+    body = await read_json(request, QueryBody)
+    _require_available(body)
+    question = AskQuestion(
+        tenant=tenant,
+        query_id=uuid.uuid4().hex,
+        question=body.question,
+        collection=body.collection,
+        mode=body.mode,
+        conversation_id=body.conversation_id,
+        top_k=body.top_k,
+        filter=body.filter,
+    )
+    answer = await gateway.questions.ask(question)
+    if not answer.answered and body.collection is not None:
+        await gateway.reads.require_collection(tenant, body.collection)
+    reply = QueryAnswer.model_construct(
+        id=question.query_id,
+        **dict(answer),
+        conversation_id=body.conversation_id,
+        trace_id=current_trace_id(),
+    )
+    return message_reply(reply)
+
+
+def _require_available(body: QueryBody) -> None:
+    if body.stream:
+        raise not_available("stream", "streaming is not available yet; leave `stream` out")
+    if body.mode != "rag":
+        raise not_available("mode", f"mode {body.mode!r} is not available yet; use `rag`")

@@ -1,0 +1,74 @@
+"""Search; this is the path whose cost is measured, so a reply is built once and not validated again."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contracts import subjects
+from contracts.retrieval import RetrievedChunk, RetrieveReply, RetrieveRequest
+from services.gateway.bodies import read_json
+from services.gateway.gateway import GatewayOf
+from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.problems import not_available
+from services.gateway.replies import json_reply
+from services.gateway.schemas import SearchAnswer, SearchBody
+from services.gateway.tenancy import Tenant
+from shared.telemetry import current_trace_id
+
+router = APIRouter(tags=["search"], responses=PROBLEMS)
+
+
+@router.post(
+    "/v1/search",
+    summary="Search the documents",
+    openapi_extra=body_of(SearchBody),
+    responses={200: {"model": SearchAnswer}},
+)
+async def search(request: Request, tenant: Tenant, gateway: GatewayOf) -> Response:
+    """Return the chunks that fit the query best."""
+    started = time.perf_counter()
+    body = await read_json(request, SearchBody)
+    _require_available(body)
+    found = await gateway.requester.ask(subjects.RETRIEVE, _request(tenant, body), RetrieveReply)
+    if not found.hits and body.collection is not None:
+        await gateway.reads.require_collection(tenant, body.collection)
+    hits = [_hit(chunk) for chunk in found.hits]
+    total_ms = round((time.perf_counter() - started) * 1000, 3)
+    return json_reply({"hits": hits, "took_ms": {**found.took_ms, "total": total_ms}, "trace_id": current_trace_id()})
+
+
+def _require_available(body: SearchBody) -> None:
+    if body.mode != "dense":
+        raise not_available("mode", f"mode {body.mode!r} is not available yet; use `dense`")
+    if body.rerank:
+        raise not_available("rerank", "rerank is not available yet; leave it out")
+
+
+def _request(tenant: str, body: SearchBody) -> RetrieveRequest:
+    return RetrieveRequest(
+        tenant=tenant,
+        query=body.query,
+        collection=body.collection,
+        top_k=body.top_k,
+        mode=body.mode,
+        filter=body.filter,
+    )
+
+
+def _hit(chunk: RetrievedChunk) -> dict[str, Any]:
+    hit: dict[str, Any] = {
+        "document_id": chunk.document_id,
+        "chunk_id": chunk.chunk_id,
+        "collection": chunk.collection,
+        "title": chunk.title,
+        "uri": chunk.uri,
+        "text": chunk.text,
+        "score": chunk.score,
+        "metadata": chunk.metadata,
+    }
+    if chunk.page is not None:
+        hit["page"] = chunk.page
+    return hit

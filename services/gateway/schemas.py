@@ -1,0 +1,253 @@
+"""Bodies and answers of the HTTP API."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, StringConstraints, field_validator
+
+from contracts.documents import CollectionName, DocumentId, Metadata, UpsertInput
+from contracts.messages import Message
+from contracts.queries import Citation
+from contracts.reads import ChunkCounts, CollectionView, DocumentError, DocumentStatus, DocumentView
+from contracts.retrieval import SearchMode
+
+MAX_DOCUMENTS: Final = 100
+MAX_QUERY_CHARACTERS: Final = 8_000
+MAX_PAGE: Final = 500
+DEFAULT_PAGE: Final = 50
+
+Question = Annotated[str, StringConstraints(min_length=1, max_length=MAX_QUERY_CHARACTERS, pattern=r"\S")]
+Filter = Annotated[
+    dict[str, Any],
+    Field(
+        description='`{"field": value}`, `{"field": [any, of]}`, `{"field": {"gte": 1, "lt": 2}}`; several fields are '
+        'and-ed; `{"any": [filter…]}`, `{"not": filter}`.'
+    ),
+]
+
+
+class Document(UpsertInput):
+    """A document to index; without `id` it is known by its `uri`, else by its content."""
+
+    @field_validator("object", mode="before")
+    @classmethod
+    def _no_object(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("cannot be named by a caller; send `text`, `content` or a multipart upload")
+        return value
+
+
+class DocumentsBody(Message):
+    """Documents to index, in the order of their revisions."""
+
+    documents: list[Document] = Field(min_length=1, max_length=MAX_DOCUMENTS)
+
+
+class UploadForm(Message):
+    """The fields of an upload beside its files; they hold for every file."""
+
+    collection: CollectionName = "default"
+    metadata: Metadata = Field(default_factory=dict)
+
+
+class DocumentReceipt(Message):
+    """One accepted document; `error` tells why it failed when the caller waited for that."""
+
+    id: DocumentId
+    collection: str
+    revision: int
+    status: DocumentStatus
+    duplicate: bool = False
+    error: DocumentError | None = None
+
+
+class DocumentsReceipt(Message):
+    """The accepted documents, in the order of the request."""
+
+    documents: list[DocumentReceipt]
+
+
+class DeleteReceipt(Message):
+    """The delete is recorded, and from now on nothing shows the document."""
+
+    id: DocumentId
+    collection: str
+    revision: int
+    status: Literal["deleted"] = "deleted"
+
+
+class Documents(Message):
+    """A page of documents, ordered by id."""
+
+    items: list[DocumentView]
+    next_cursor: str | None
+
+
+class Collections(Message):
+    """The collections of the tenant."""
+
+    items: list[CollectionView]
+    next_cursor: str | None
+
+
+class DocumentState(Message):
+    """The data of an event: where a document stands."""
+
+    id: DocumentId
+    revision: int
+    status: DocumentStatus
+    chunks: ChunkCounts
+    error: DocumentError | None
+
+
+class SearchBody(Message):
+    """What to search for."""
+
+    query: Question
+    collection: CollectionName | None = None
+    top_k: int = Field(default=10, ge=1, le=100)
+    filter: Filter | None = None
+    mode: SearchMode = "dense"
+    rerank: bool = False
+
+
+class Hit(Message):
+    """A chunk that was found; scores are comparable within one answer only."""
+
+    document_id: DocumentId
+    chunk_id: str
+    collection: str
+    title: str | None
+    uri: str | None
+    text: str
+    score: float
+    metadata: Metadata
+    page: int | None = None
+
+
+class SearchAnswer(Message):
+    """Hits, best first, and where the time went in milliseconds."""
+
+    hits: list[Hit]
+    took_ms: dict[str, float]
+    trace_id: str
+
+
+class QueryBody(Message):
+    """A question to answer from the documents."""
+
+    question: Question
+    collection: CollectionName | None = None
+    mode: Literal["rag", "agent"] = "rag"
+    conversation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    top_k: int = Field(default=10, ge=1, le=100)
+    filter: Filter | None = None
+    stream: bool = False
+
+
+class QueryAnswer(Message):
+    """The answer with its sources; `answered` is false when the documents hold none."""
+
+    id: str
+    answer: str
+    answered: bool
+    citations: list[Citation]
+    steps: list[dict[str, Any]]
+    usage: dict[str, float]
+    cached: bool
+    conversation_id: str | None
+    trace_id: str
+
+
+class Stage(Message):
+    """A durable consumer: what waits for it, what it works on, how fast it gets on (null until two samples)."""
+
+    stage: str
+    stream: str
+    backlog: int
+    in_flight: int
+    redelivered: int
+    rate_per_s: float | None
+    consumers_seen: int
+
+
+class StreamState(Message):
+    """A stream: what it holds and what it may hold."""
+
+    name: str
+    messages: int
+    bytes: int
+    max_bytes: int
+    first_sequence: int
+    last_sequence: int
+    consumers: int
+
+
+class PipelineState(Message):
+    """Every stage and every stream."""
+
+    stages: list[Stage]
+    streams: list[StreamState]
+
+
+class Replica(Message):
+    """One process as it describes itself."""
+
+    instance: str
+    version: str
+    ready: bool
+    live: bool
+    details: dict[str, Any]
+
+
+class ServiceHealth(Message):
+    """The replicas of a service that answered."""
+
+    replicas: list[Replica]
+    ready: int
+    live: int
+
+
+class BrokerHealth(Message):
+    """The broker as this gateway sees it."""
+
+    url: str
+    server: str | None
+    connected: bool
+
+
+class PlatformHealth(Message):
+    """Every part of the platform; degraded when a service has no ready replica or a replica is not live."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    broker: BrokerHealth
+    services: dict[str, ServiceHealth]
+
+
+class HealthSummary(Message):
+    """The number of ready replicas of every service."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    services: dict[str, int]
+
+
+class FieldError(Message):
+    """One wrong field."""
+
+    field: str
+    message: str
+
+
+class Problem(Message):
+    """An RFC 9457 problem; `code` is for programs, `detail` for people, `field` names the input that is wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    trace_id: str
+    field: str | None = None
+    errors: list[FieldError] = Field(default_factory=list)
+    accepted: list[DocumentReceipt] = Field(default_factory=list)

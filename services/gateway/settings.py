@@ -1,0 +1,97 @@
+"""Settings of the gateway."""
+
+import ipaddress
+from typing import Final, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from shared.settings import MIB, PlatformSettings
+
+DEFAULT_PORT: Final = 8000
+
+
+class GatewaySettings(PlatformSettings):
+    """What the gateway takes in, holds and waits for."""
+
+    port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
+    auth: Literal["off"] = Field(
+        default="off", validate_default=True, description="Who may call; `off` is for the loopback interface only."
+    )
+
+    gateway_max_request_bytes: int = Field(
+        default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest body of a request that brings documents."
+    )
+    gateway_max_document_bytes: int = Field(
+        default=50 * MIB, ge=1024, le=1024 * MIB, description="Largest single document, decoded."
+    )
+    gateway_max_body_bytes: int = Field(
+        default=MIB, ge=1024, le=64 * MIB, description="Largest body of any other request."
+    )
+    gateway_max_held_bytes: int = Field(
+        default=512 * MIB, ge=MIB, description="Bytes of all the bodies that are in work at the same time."
+    )
+    gateway_upload_memory_bytes: int = Field(
+        default=MIB, ge=0, le=64 * MIB, description="Part of an uploaded file that is held in memory before the disk."
+    )
+    gateway_body_idle_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="Longest pause of a caller in the middle of its body."
+    )
+    gateway_linger_seconds: float = Field(
+        default=5.0, ge=0, le=60, description="How long the rest of a refused body is read, so that the answer arrives."
+    )
+    gateway_object_seconds: float = Field(
+        default=120.0, gt=0, le=600, description="Patience for storing a large document in the object store."
+    )
+    gateway_publish_concurrency: int = Field(
+        default=16, ge=1, le=256, description="Documents of one request that are published at the same time."
+    )
+
+    gateway_max_waiting: int = Field(
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Callers who wait at the same time: questions, wait_s, event streams.",
+    )
+    gateway_max_wait_seconds: float = Field(default=60.0, ge=0, le=600, description="Largest value of wait_s.")
+    gateway_query_timeout_seconds: float = Field(
+        default=60.0, gt=0, le=120, description="Time for an answer; questions expire in the queue after 120 s."
+    )
+    gateway_max_stream_seconds: float = Field(
+        default=600.0, gt=0, le=86_400, description="Longest life of one event stream."
+    )
+    gateway_heartbeat_seconds: float = Field(
+        default=15.0, gt=0, le=300, description="Pause between the comments that keep an event stream open."
+    )
+    gateway_recheck_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="How often who waits looks again, in case a notice was lost."
+    )
+    gateway_recent_seconds: float = Field(
+        default=60.0, gt=0, le=600, description="How long this replica remembers what it accepted."
+    )
+    gateway_max_recent: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Documents and collections remembered as just accepted."
+    )
+    gateway_settle_seconds: float = Field(
+        default=2.0, gt=0, le=10, description="Patience for persistence to record what was just accepted."
+    )
+    gateway_scatter_seconds: float = Field(
+        default=0.5, gt=0, le=0.9, description="How long answers to a health question to all parts are collected."
+    )
+    gateway_sample_seconds: float = Field(
+        default=5.0, gt=0, le=60, description="Pause between samples of the consumers' progress, for their rates."
+    )
+
+    @field_validator("auth")
+    @classmethod
+    def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
+        host = str(info.data.get("host", ""))
+        if value == "off" and not _is_loopback(host):
+            raise ValueError(f"`off` is allowed on the loopback interface only, and RAG_HOST is {host!r}")
+        return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,116 @@
+"""From a caller's document to the message on the queue, with a large payload put aside for the object store."""
+
+import base64
+import hashlib
+import io
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from pydantic import ValidationError
+
+from contracts.codec import encode
+from contracts.documents import DocumentInput, IngestMessage
+from services.gateway.problems import RequestProblem, invalid_request
+from services.gateway.schemas import Document
+from services.gateway.uploads import Upload, UploadedFile
+
+TEXT_MEDIA_TYPE: Final = "text/plain; charset=utf-8"
+_MESSAGE_FIELDS: Final = frozenset(IngestMessage.model_fields)
+
+NameObject = Callable[[int, str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message as it will be published; `blob` is stored under the message's `object` first, when it has one."""
+
+    message: IngestMessage
+    payload: bytes
+    blob: BinaryIO | None = None
+
+    @property
+    def document_id(self) -> str:
+        """Return the id of the document, given or derived."""
+        return str(self.message.id)
+
+    @property
+    def digest(self) -> str:
+        """Return the sha256 of the exact bytes that are published."""
+        return hashlib.sha256(self.payload).hexdigest()
+
+
+def random_object(_index: int, _digest: str) -> str:
+    """Name an object so that nothing else has the name."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True, slots=True)
+class Submissions:
+    """Makes submissions; `max_payload_bytes` is what one message may hold, `max_document_bytes` what a caller may send.
+
+    `name_object(index, sha256 of the content)` names the object of a large payload.
+    """
+
+    max_payload_bytes: int
+    max_document_bytes: int
+    name_object: NameObject = random_object
+
+    def of_documents(self, documents: Sequence[Document]) -> list[Submission]:
+        """Return the submissions of a JSON request; RequestProblem 413 names a document that is too large."""
+        return [self._of_document(index, document) for index, document in enumerate(documents)]
+
+    def of_upload(self, upload: Upload) -> list[Submission]:
+        """Return the submissions of an upload; RequestProblem 422 names a file whose name or type is not usable."""
+        return [self._of_file(index, file, upload) for index, file in enumerate(upload.files)]
+
+    def _of_document(self, index: int, document: Document) -> Submission:
+        fields = {name: getattr(document, name) for name in document.model_fields_set if name in _MESSAGE_FIELDS}
+        message = IngestMessage.model_construct(**{**fields, "id": document.derived_id()})
+        content = document.text or document.content or ""
+        if len(content) <= self.max_payload_bytes and len(payload := encode(message)) <= self.max_payload_bytes:
+            return Submission(message, payload)
+        data = base64.b64decode(content) if document.text is None else document.text.encode()
+        if len(data) > self.max_document_bytes:
+            raise _too_large(index, len(data), self.max_document_bytes)
+        if document.text is not None:
+            message = message.model_copy(update={"media_type": document.media_type or TEXT_MEDIA_TYPE})
+        return self._with_object(index, message, io.BytesIO(data), hashlib.sha256(data).hexdigest())
+
+    def _of_file(self, index: int, file: UploadedFile, upload: Upload) -> Submission:
+        digest = file.sha256()
+        described = _described(index, file, upload).model_dump()
+        message = IngestMessage.model_construct(**{**described, "id": f"sha-{digest[:32]}"})
+        if base64_length(file.size_bytes) <= self.max_payload_bytes:
+            inline = message.model_copy(update={"content": base64.b64encode(file.content.read()).decode()})
+            if len(payload := encode(inline)) <= self.max_payload_bytes:
+                return Submission(inline, payload)
+            file.content.seek(0)
+        return self._with_object(index, message, file.content, digest)
+
+    def _with_object(self, index: int, message: IngestMessage, blob: BinaryIO, digest: str) -> Submission:
+        name = self.name_object(index, digest)
+        message = message.model_copy(update={"text": None, "content": None, "object": name})
+        return Submission(message, encode(message), blob)
+
+
+def base64_length(size_bytes: int) -> int:
+    """Return how long so many bytes become in base64."""
+    return 4 * ((size_bytes + 2) // 3)
+
+
+def _described(index: int, file: UploadedFile, upload: Upload) -> DocumentInput:
+    form = upload.form
+    fields = {"filename": file.filename, "title": file.filename, "media_type": file.media_type}
+    try:
+        return DocumentInput.model_validate({**fields, "collection": form.collection, "metadata": form.metadata})
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        raise invalid_request(problem["msg"], field=f"files.{index}.{problem['loc'][0]}") from None
+
+
+def _too_large(index: int, size: int, limit: int) -> RequestProblem:
+    return RequestProblem(
+        413, "too_large", f"the document has {size} bytes; the limit is {limit}", field=f"documents.{index}"
+    )

@@ -1,0 +1,214 @@
+"""HTML: headings, paragraphs, lists, tables and code of the visible page.
+
+Parsing follows the HTML standard, so broken markup never fails. One of its rules makes nesting expensive (every `<div>`
+looks through the open elements for a `<p>`): 20,000 levels take half a second, a million end at the time limit.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+
+from services.parser.document import Block, Extracted, Heading, Section, SectionKind, Source
+
+_SKIPPED: Final = frozenset(
+    "audio button canvas datalist embed head iframe map nav noscript object script select style svg template video"
+    " -comment -doctype".split()
+)
+_BLOCKS: Final = frozenset(
+    "address article aside blockquote body caption center details dialog dd div dt fieldset figcaption figure footer"
+    " form header hr legend li main optgroup option p search section summary".split()
+)
+_HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
+_LISTS: Final = frozenset({"ul", "ol", "dl", "menu"})
+_CELLS: Final = frozenset({"td", "th"})
+_HIDING_STYLE: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+_SPACES: Final = re.compile(r"\s+")
+_BLANKS: Final = re.compile(" {2,}")
+_SPACED_BREAK: Final = re.compile(r" *\n *")
+_CELL_SEPARATOR: Final = " | "
+_TEXT: Final = "-text"
+_LEAVE: Final = "/"
+
+
+def extract(source: Source) -> Extracted:
+    """Read an HTML page; its title is `<title>`, else the first `<h1>`."""
+    tree = LexborHTMLParser(source.text(), options=LexborDocumentOptions.WO_EVENTS)
+    named = tree.css_first("head > title") or tree.css_first("h1")
+    return Extracted(named.text() if named else None, _tree_blocks(tree))
+
+
+def blocks(markup: str) -> Iterator[Block]:
+    """Yield the blocks of a piece of HTML, as other formats embed it."""
+    return _tree_blocks(LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS))
+
+
+def _tree_blocks(tree: LexborHTMLParser) -> Iterator[Block]:
+    root = tree.body or tree.root
+    collector = _Collector()
+    for tag, text in _events(root) if root else ():
+        yield from collector.take(tag, text)
+    yield from collector.close()
+
+
+def _events(root: LexborNode) -> Iterator[tuple[str, str]]:
+    """Walk the visible tree: (tag, ""), ("-text", text), ("/tag", ""). Without recursion: pages nest without end."""
+    node, depth = root, 0
+    while True:
+        tag = node.tag or ""
+        child = None
+        if tag == _TEXT:
+            yield _TEXT, node.text_content or ""
+        elif _visible(node, tag):
+            yield tag, ""
+            child = node.first_child
+            if child is None:
+                yield _LEAVE + tag, ""
+        if child is not None:
+            node, depth = child, depth + 1
+            continue
+        while node.next is None or depth == 0:
+            if depth == 0 or node.parent is None:
+                return
+            node, depth = node.parent, depth - 1
+            yield _LEAVE + (node.tag or ""), ""
+        node = node.next
+
+
+def _visible(node: LexborNode, tag: str) -> bool:
+    if tag in _SKIPPED:
+        return False
+    get = node.attrs.get
+    hidden = "hidden" in node.attrs or get("aria-hidden") == "true" or get("role") == "navigation"
+    return not hidden and not _HIDING_STYLE.search(get("style") or "")
+
+
+@dataclass(slots=True)
+class _Container:
+    """An open list or table; `cells` are those of the open row."""
+
+    kind: SectionKind
+    ordered: bool = False
+    items: int = 0
+    cells: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Collector:
+    """Turns the walk into blocks: inline text gathers to lines, lines of a list or table to one section."""
+
+    inline: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    containers: list[_Container] = field(default_factory=list)
+    marker: str = ""
+    verbatim: bool = False
+
+    def take(self, tag: str, text: str) -> Iterator[Block]:
+        name = tag.lstrip(_LEAVE)
+        if tag == _TEXT:
+            self.inline.append(text if self.verbatim else _SPACES.sub(" ", text))
+        elif tag == "br" or (self.verbatim and name in _BLOCKS):
+            self.inline.append("\n")
+        elif name in _HEADINGS or name == "pre":
+            yield from self._standalone(name, entering=tag == name)
+        elif name == "table" or name in _LISTS:
+            yield from self._container(name, entering=tag == name)
+        elif name == "tr" or name in _CELLS:
+            yield from self._row(name, entering=tag == name)
+        elif name in _BLOCKS:
+            yield from self._end_line()
+            self._start_item(tag)
+
+    def close(self) -> Iterator[Block]:
+        yield from self._end_line()
+        yield from self._end_section()
+
+    def _standalone(self, name: str, *, entering: bool) -> Iterator[Block]:
+        """Headings and code interrupt lists and tables, which go on behind them."""
+        if entering:
+            yield from self._interrupt()
+        elif name == "pre":
+            yield Section("".join(self.inline), "code")
+            self.inline.clear()
+        else:
+            yield Heading(_HEADINGS[name], self._line())
+        self.verbatim = entering and name == "pre"
+
+    def _container(self, name: str, *, entering: bool) -> Iterator[Block]:
+        yield from self._end_line()
+        top = self.containers[-1] if self.containers else None
+        if not entering:
+            yield from self._leave_container()
+        elif top and name != "table" and (top.cells or top.kind == "list"):
+            # A list in a cell is part of the cell, a list in a list part of the list.
+            inner = top if top.cells else _Container("list", ordered=name == "ol")
+            self.containers.append(inner)
+        else:
+            yield from self._interrupt()
+            self.containers.append(_Container("table" if name == "table" else "list", ordered=name == "ol"))
+
+    def _leave_container(self) -> Iterator[Block]:
+        left = self.containers[-1]
+        above = self.containers[-2] if len(self.containers) > 1 else None
+        if above is not left and not (above and above.kind == left.kind == "list"):
+            yield from self._end_row(left)
+            yield from self._end_section()
+        self.containers.pop()
+
+    def _row(self, name: str, *, entering: bool) -> Iterator[Block]:
+        yield from self._end_line()
+        table = self.containers[-1] if self.containers else _Container("table")
+        if name == "tr":
+            yield from self._end_row(table)
+        elif entering:
+            table.cells.append("")
+
+    def _interrupt(self) -> Iterator[Block]:
+        yield from self._end_line()
+        if self.containers and self.containers[-1].cells:
+            yield from self._end_row(self.containers[-1])
+            self.containers[-1].cells.append("")
+        yield from self._end_section()
+
+    def _line(self) -> str:
+        line = _SPACED_BREAK.sub("\n", _BLANKS.sub(" ", "".join(self.inline))).strip()
+        self.inline.clear()
+        return line
+
+    def _start_item(self, tag: str) -> None:
+        if tag == "li" and self.containers:
+            self.containers[-1].items += 1
+            self.marker = f"{self.containers[-1].items}. " if self.containers[-1].ordered else "- "
+        elif tag in ("dt", "dd"):
+            self.marker = "  " if tag == "dd" else ""
+
+    def _end_line(self) -> Iterator[Block]:
+        line = self._line()
+        top = self.containers[-1] if self.containers else None
+        if line and top and top.cells:
+            top.cells[-1] += ("\n" if top.cells[-1] else "") + line
+        elif line and top and top.kind == "list":
+            indent = "  " * (sum(container.kind == "list" for container in self.containers) - 1)
+            margin = indent + " " * len(self.marker)
+            self.lines.append(indent + self.marker + line.replace("\n", "\n" + margin))
+            self.marker = " " * len(self.marker)
+        elif line:
+            yield from self._end_section()
+            yield Section(line)
+
+    def _end_row(self, table: _Container) -> Iterator[Block]:
+        cells = [cell.replace("\n", " ") for cell in table.cells]
+        if len(cells) == 1 and cells[0]:
+            # A row of one cell is layout: its paragraphs are paragraphs of the page.
+            yield from self._end_section()
+            yield from map(Section, table.cells[0].split("\n"))
+        elif any(cells):
+            self.lines.append(_CELL_SEPARATOR.join(cells))
+        table.cells.clear()
+
+    def _end_section(self) -> Iterator[Block]:
+        if self.lines:
+            yield Section("\n".join(self.lines), self.containers[-1].kind)
+            self.lines.clear()

@@ -1,0 +1,139 @@
+"""What is this content? The bytes have the first word, then the declared media type, then the file name."""
+
+import re
+from collections.abc import Container
+from io import BytesIO
+from pathlib import PurePath
+from typing import Final
+from zipfile import BadZipFile, ZipFile
+
+from services.parser.document import Source
+from services.parser.errors import ExtractionError
+from services.parser.text_encoding import text_encoding
+
+BINARY: Final = "application/octet-stream"
+PLAIN_TEXT: Final = "text/plain"
+_OFFICE_OPEN: Final = "application/vnd.openxmlformats-officedocument."
+_GENERIC: Final = frozenset({BINARY, PLAIN_TEXT, "application/x-www-form-urlencoded", "binary/octet-stream"})
+
+_SIGNATURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"{\\rtf", "application/rtf"),
+    (b"\x1f\x8b", "application/gzip"),
+    (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
+    (b"Rar!\x1a\x07", "application/vnd.rar"),
+    (b"\x7fELF", "application/x-elf"),
+    (b"SQLite format 3\0", "application/vnd.sqlite3"),
+)
+_ZIP_MEMBERS: Final = (
+    ("word/", _OFFICE_OPEN + "wordprocessingml.document"),
+    ("xl/", _OFFICE_OPEN + "spreadsheetml.sheet"),
+    ("ppt/", _OFFICE_OPEN + "presentationml.presentation"),
+)
+# Names of streams in an OLE2 directory, which stores them as UTF-16.
+_OLE_STREAMS: Final = (
+    ("WordDocument", "application/msword"),
+    ("Workbook", "application/vnd.ms-excel"),
+    ("PowerPoint Document", "application/vnd.ms-powerpoint"),
+    ("__substg1.0_", "application/vnd.ms-outlook"),
+)
+_EXTENSIONS: Final = {
+    **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx"), "text/markdown"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "text/html"),
+    **dict.fromkeys((".csv",), "text/csv"),
+    **dict.fromkeys((".tsv",), "text/tab-separated-values"),
+    **dict.fromkeys((".rst",), "text/x-rst"),
+    **dict.fromkeys((".org",), "text/x-org"),
+    **dict.fromkeys((".eml",), "message/rfc822"),
+    **dict.fromkeys((".ipynb",), "application/x-ipynb+json"),
+    **dict.fromkeys((".xml", ".xsd", ".xsl", ".rss", ".atom"), "application/xml"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "application/json"),
+}
+_ALIASES: Final = {
+    "text/x-markdown": "text/markdown",
+    "application/xhtml+xml": "text/html",
+    "text/xml": "application/xml",
+    "text/rtf": "application/rtf",
+    "application/csv": "text/csv",
+    "text/org": "text/x-org",
+    "text/prs.fallenstein.rst": "text/x-rst",
+}
+# Textual types that read well as plain text while they have no extractor of their own.
+_READS_AS_PLAIN: Final = re.compile(r"text/|application/(?:json|x-ndjson|(?:x-)?yaml|toml|x-sh|javascript)$")
+_HTML_START: Final = re.compile(r"(?:\s|<\?xml[^>]*\?>|<!--.*?-->)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+# The tags by which browsers, too, take unlabelled text for HTML.
+_HTML_FRAGMENT: Final = re.compile(
+    r"\s*<(?:a|article|b|body|br|div|font|h[1-6]|head|iframe|main|ol|p|script|section|span|style|table|title|ul)[\s>]", re.I
+)
+_XML_START: Final = re.compile(r"\s*<\?xml\s")
+_SNIFFED_CHARACTERS: Final = 4096
+
+
+def detect(content: bytes, declared: str | None, filename: str | None, known: Container[str]) -> Source:
+    """Return the content with its media type and, for text, the codec that reads it.
+
+    `known` are the types with an extractor: a textual type outside of it becomes text/plain where that reads well.
+    Raises ExtractionError `encrypted` for office files under a password.
+    """
+    media_type, charset = _parse(declared)
+    binary = _binary_type(content)
+    if binary:
+        return Source(content, binary, None, filename)
+    encoding = text_encoding(content, charset)
+    if encoding is None:
+        return Source(content, BINARY, None, filename)
+    beginning = content[: _SNIFFED_CHARACTERS * 4].decode(encoding, "replace")[:_SNIFFED_CHARACTERS]
+    return Source(content, _textual_type(beginning, media_type, filename, known), encoding, filename)
+
+
+def _parse(declared: str | None) -> tuple[str | None, str | None]:
+    name, _, parameters = (declared or "").partition(";")
+    media_type = name.strip().lower() or None
+    charset = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", parameters, re.I)
+    return _ALIASES.get(media_type or "", media_type), charset.group(1) if charset else None
+
+
+def _binary_type(content: bytes) -> str | None:
+    if b"%PDF-" in content[:1024]:
+        return "application/pdf"
+    if content.startswith(b"PK\x03\x04"):
+        return _zip_type(content)
+    if content.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        return _ole_type(content)
+    return next((media_type for mark, media_type in _SIGNATURES if content.startswith(mark)), None)
+
+
+def _zip_type(content: bytes) -> str:
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            names = archive.namelist()
+            # EPUB and OpenDocument name themselves in a member that is stored without compression.
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < 100:
+                return archive.read("mimetype").decode("ascii", "replace").strip()
+    except (BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
+        return "application/zip"
+    folders = ((folder, kind) for folder, kind in _ZIP_MEMBERS if any(name.startswith(folder) for name in names))
+    return next((kind for _, kind in folders), "application/zip")
+
+
+def _ole_type(content: bytes) -> str:
+    if "EncryptedPackage".encode("utf-16-le") in content:
+        raise ExtractionError("encrypted", "The file is protected by a password. Remove the password and send it again.")
+    found = (media_type for name, media_type in _OLE_STREAMS if name.encode("utf-16-le") in content)
+    return next(found, "application/x-ole-storage")
+
+
+def _textual_type(beginning: str, declared: str | None, filename: str | None, known: Container[str]) -> str:
+    if _HTML_START.match(beginning):
+        return "text/html"
+    if _XML_START.match(beginning):
+        return "application/xml"
+    named = _EXTENSIONS.get(PurePath(filename or "").suffix.lower())
+    candidate = named or declared if declared is None or declared in _GENERIC else declared
+    if candidate is None or candidate == BINARY:
+        return "text/html" if _HTML_FRAGMENT.match(beginning) and not filename else PLAIN_TEXT
+    return PLAIN_TEXT if candidate not in known and _READS_AS_PLAIN.match(candidate) else candidate

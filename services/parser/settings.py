@@ -1,0 +1,23 @@
+"""Settings of the parser."""
+
+from pydantic import Field
+
+from shared.settings import MIB, EmbeddingModelSettings
+
+
+class ParserSettings(EmbeddingModelSettings):
+    """How large a chunk is, and what one document may cost."""
+
+    parser_workers: int = Field(default=2, ge=1, le=64, description="Documents in work at once, a child process each.")
+    parser_chunk_tokens: int = Field(default=400, ge=32, le=480, description="Tokens of a chunk at most.")
+    parser_overlap_tokens: int = Field(default=48, ge=0, le=128, description="Tokens repeated where a section is cut.")
+    parser_prefix_tokens: int = Field(default=96, ge=0, le=256, description="Tokens of title and headings at most.")
+    parser_max_document_bytes: int = Field(default=64 * MIB, ge=1024, description="Size of a document at most.")
+    parser_fetch_seconds: float = Field(default=60.0, gt=0, description="Time to fetch a payload from the store.")
+    parser_max_text_bytes: int = Field(default=64 * MIB, ge=1024, description="Size of the extracted text at most.")
+    parser_wall_seconds: float = Field(default=120.0, gt=0, description="Time that one document may take.")
+    parser_cpu_seconds: float = Field(default=90.0, gt=0, description="Processor time that one document may take.")
+    parser_memory_bytes: int = Field(default=1024 * MIB, ge=128 * MIB, description="Memory of a child process.")
+    parser_backpressure_seconds: float = Field(
+        default=60.0, ge=0, description="How long a document waits for room in the queue before it is given back."
+    )

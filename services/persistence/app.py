@@ -1,0 +1,85 @@
+"""The persistence service: the one source of truth for document state."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from contracts import subjects, topology
+from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
+from services.persistence.advisories import MaxDeliveries
+from services.persistence.database import open_database
+from services.persistence.handlers import MessageHandlers
+from services.persistence.migrating import migrate
+from services.persistence.nats_streams import NatsStreams
+from services.persistence.pruning import prune_forever
+from services.persistence.read_pool import ReadPool
+from services.persistence.readers import ReadHandlers
+from services.persistence.settings import PersistenceSettings
+from services.persistence.unit_of_work import GroupCommit
+from shared.service import Lifespan, Service, run_service
+from shared.settings import load
+
+# Dead letters and advisories are rare, and each may carry a whole payload.
+RARE_WORKERS = 4
+
+
+def lifespan_of(settings: PersistenceSettings) -> Lifespan:
+    """Return what opens the database, binds the handlers and closes everything in reverse."""
+
+    @asynccontextmanager
+    async def lifespan(service: Service) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            database = open_database(settings)
+            stack.callback(database.close)
+            await asyncio.to_thread(migrate, database.writes, patience_seconds=settings.persistence_connect_seconds)
+            pool = ReadPool(database.reads, threads=settings.persistence_read_threads)
+            stack.callback(pool.close)
+            writer = GroupCommit(
+                database.writes,
+                threads=database.write_threads,
+                max_batch=settings.persistence_max_batch,
+                patience_seconds=settings.persistence_outage_patience_seconds,
+            )
+            stack.push_async_callback(writer.close)
+            pruning = asyncio.create_task(prune_forever(writer, settings))
+            stack.callback(pruning.cancel)
+            consume(service, writer, pool, settings)
+            answer(service, pool, settings)
+            yield
+
+    return lifespan
+
+
+def consume(service: Service, writer: GroupCommit, pool: ReadPool, settings: PersistenceSettings) -> None:
+    """Bind the consumers."""
+    streams = NatsStreams(service.client, service.publisher, service.uploads)
+    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams)
+    workers = settings.persistence_workers
+    service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
+    service.consume_raw(topology.PERSISTENCE, handlers.on_fact, workers=workers)
+    service.consume_raw(topology.DEAD_LETTERS, handlers.on_dead_letter, workers=RARE_WORKERS)
+    service.consume(topology.ADVISORIES, MaxDeliveries, handlers.on_advisory, workers=RARE_WORKERS)
+
+
+def answer(service: Service, pool: ReadPool, settings: PersistenceSettings) -> None:
+    """Bind the read requests."""
+    readers = ReadHandlers(
+        pool,
+        max_page_bytes=settings.persistence_max_page_bytes,
+        keep_seconds=settings.idempotency_keep_seconds,
+    )
+    service.respond(subjects.READ_DOCUMENT, DocumentQuery, readers.on_document)
+    service.respond(subjects.READ_DOCUMENTS, DocumentListQuery, readers.on_documents)
+    service.respond(subjects.READ_COLLECTIONS, CollectionsQuery, readers.on_collections)
+    service.respond(subjects.READ_IDEMPOTENCY, IdempotencyQuery, readers.on_idempotency)
+    service.health.checks["database"] = readers.check_database
+
+
+def main() -> None:
+    """Run the service until it is told to stop."""
+    settings = load(PersistenceSettings)
+    run_service("persistence", settings, lifespan_of(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""The tables."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table
+from sqlmodel import Field, SQLModel
+
+from services.persistence.column_types import CleanJSON, CleanText, IdText, StreamSequence, UTCDateTime
+
+_NAMES = {"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+
+
+class Base(SQLModel):
+    """What all tables share: a metadata of their own, in which every constraint has a name."""
+
+    metadata = MetaData(naming_convention=_NAMES)
+
+
+class DocumentRow(Base, table=True):
+    """A document; `status` is null while intake has seen no message of it, and readers then do not see it either.
+
+    `ahead` holds what is known of a revision whose message intake has not seen yet.
+    """
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        # Pages of a collection, pages of a status, and the counts of all collections out of the index alone.
+        Index(None, "tenant", "collection", "document_id"),
+        Index(None, "tenant", "status", "document_id"),
+        Index(None, "tenant", "collection", "status", "visible_chunks"),
+    )
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    document_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    status: str | None = Field(sa_column=Column(IdText))
+    collection: str = Field(sa_column=Column(IdText, nullable=False))
+    title: str | None = Field(sa_column=Column(CleanText))
+    uri: str | None = Field(sa_column=Column(CleanText))
+    fields: dict[str, Any] = Field(sa_column=Column("metadata", CleanJSON, nullable=False))
+    batches: int = Field(sa_column=Column(Integer, nullable=False))
+    chunks: int = Field(sa_column=Column(Integer, nullable=False))
+    chunks_indexed: int = Field(sa_column=Column(Integer, nullable=False))
+    error_code: str | None = Field(sa_column=Column(CleanText))
+    error_message: str | None = Field(sa_column=Column(CleanText))
+    visible_revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    visible_chunks: int = Field(sa_column=Column(Integer, nullable=False))
+    ahead: dict[str, Any] | None = Field(sa_column=Column(CleanJSON))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    updated_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class IndexedBatchRow(Base, table=True):
+    """A batch of chunks that is in the index; inserted once, which is what makes a repeated report harmless."""
+
+    __tablename__ = "indexed_batches"
+    # The key is the whole row: without a row id SQLite stores it once.
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    document_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    revision: int = Field(sa_column=Column(StreamSequence, primary_key=True, autoincrement=False))
+    batch: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+
+
+class IdempotencyKeyRow(Base, table=True):
+    """What an idempotency key was used for first; `digest` is the SHA-256 of the message."""
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "created_at"), {"sqlite_with_rowid": False})
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    key: str = Field(sa_column=Column(IdText, primary_key=True))
+    document_id: str = Field(sa_column=Column(IdText, nullable=False))
+    collection: str = Field(sa_column=Column(IdText, nullable=False))
+    revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    digest: str = Field(sa_column=Column(IdText, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class DeadLetterRow(Base, table=True):
+    """A message that nobody could process, with its original headers and payload.
+
+    `sequence` is its place in the DEAD stream, `stream_sequence` the place of the original in `stream`. A payload that
+    was too large for a dead letter lies in the object store under `object_name`.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (Index(None, "consumer", "stream", "stream_sequence"), Index(None, "created_at"))
+
+    sequence: int = Field(sa_column=Column(StreamSequence, primary_key=True, autoincrement=False))
+    consumer: str = Field(sa_column=Column(CleanText, nullable=False))
+    stream: str = Field(sa_column=Column(CleanText, nullable=False))
+    stream_sequence: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    subject: str = Field(sa_column=Column(CleanText, nullable=False))
+    tenant: str = Field(sa_column=Column(IdText, nullable=False))
+    document_id: str | None = Field(sa_column=Column(IdText))
+    revision: int | None = Field(sa_column=Column(StreamSequence))
+    reason: str = Field(sa_column=Column(CleanText, nullable=False))
+    code: str = Field(sa_column=Column(CleanText, nullable=False))
+    field: str | None = Field(sa_column=Column(CleanText))
+    error: str = Field(sa_column=Column(CleanText, nullable=False))
+    headers: dict[str, str] = Field(sa_column=Column(CleanJSON, nullable=False))
+    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    object_name: str | None = Field(sa_column=Column(CleanText))
+    deliveries: int = Field(sa_column=Column(Integer, nullable=False))
+    traceparent: str | None = Field(sa_column=Column(CleanText))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+DOCUMENTS: Table = Base.metadata.tables["documents"]
+INDEXED_BATCHES: Table = Base.metadata.tables["indexed_batches"]
+IDEMPOTENCY_KEYS: Table = Base.metadata.tables["idempotency_keys"]
+DEAD_LETTERS: Table = Base.metadata.tables["dead_letters"]

@@ -1,0 +1,50 @@
+"""Settings of the persistence service."""
+
+from pydantic import Field
+
+from shared.settings import PlatformSettings
+
+DAY_SECONDS = 24 * 60 * 60.0
+
+
+class PersistenceSettings(PlatformSettings):
+    """Where the database is, and how much is done at the same time."""
+
+    database_url: str | None = Field(
+        default=None, repr=False, description="PostgreSQL address; none = SQLite in `rag.db` of the data folder."
+    )
+    idempotency_keep_seconds: float = Field(
+        default=DAY_SECONDS, gt=0, description="How long an idempotency key is remembered."
+    )
+    persistence_dead_letter_keep_seconds: float = Field(
+        default=30 * DAY_SECONDS, gt=0, description="How long a dead letter is kept; the DEAD stream keeps it as long."
+    )
+    persistence_workers: int = Field(
+        default=32, ge=1, le=256, description="Messages of each main consumer in work at the same time."
+    )
+    persistence_write_threads: int = Field(
+        default=2, ge=1, le=16, description="Writing connections to PostgreSQL; SQLite always has one."
+    )
+    persistence_read_threads: int = Field(default=4, ge=1, le=64, description="Reading connections.")
+    persistence_max_batch: int = Field(default=64, ge=1, le=1_000, description="Units of work in one commit.")
+    persistence_outage_patience_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="How long a unit of work waits for a database that is away before its message is given back.",
+    )
+    persistence_connect_seconds: float = Field(
+        default=30.0, gt=0, description="How long to try to reach the database at start."
+    )
+    persistence_busy_timeout_seconds: float = Field(
+        default=5.0, gt=0, description="How long SQLite waits for another process's write lock."
+    )
+    persistence_statement_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="Longest a PostgreSQL statement may take."
+    )
+    persistence_max_page_bytes: int = Field(
+        default=512 * 1024, ge=1_024, description="Size of a page of documents; must fit the broker's payload limit."
+    )
+    persistence_prune_interval_seconds: float = Field(
+        default=60.0, gt=0, description="Pause between two removals of what is kept long enough."
+    )
+    persistence_prune_rows: int = Field(default=1_000, ge=1, description="Rows of a table removed at a time.")

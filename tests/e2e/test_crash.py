@@ -1,0 +1,61 @@
+"""What a crash leaves behind: everything that was accepted."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from tests.platform_process import RunningPlatform, running_platform, start_platform, wait_until
+
+DOCUMENTS = 60
+
+
+def collection_of(platform: RunningPlatform) -> dict[str, Any]:
+    items = httpx.get(f"{platform.url}/v1/collections", timeout=30).json()["items"]
+    return next((item for item in items if item["name"] == "crash"), {"by_status": {}, "chunks": 0})
+
+
+def index_chunks(platform: RunningPlatform) -> int:
+    services = httpx.get(f"{platform.url}/health/detailed", timeout=30).json()["services"]
+    return int(services["retriever"]["replicas"][0]["details"]["index"]["chunks"])
+
+
+def submit(platform: RunningPlatform) -> None:
+    for start in range(0, DOCUMENTS, 20):
+        documents = [
+            {"id": f"d{n}", "collection": "crash", "text": f"Gate {n} of the harbour opens at hour {n % 24}. " * 8}
+            for n in range(start, start + 20)
+        ]
+        reply = httpx.post(f"{platform.url}/v1/documents", json={"documents": documents}, timeout=60)
+        assert reply.status_code == 202
+
+
+def test_what_was_accepted_survives_the_death_of_every_process(tmp_path: Path) -> None:
+    """INVARIANT: accepted is durable. Acknowledging to the caller before the broker has stored it would break it."""
+    platform = start_platform(tmp_path / "data")
+    submit(platform)
+    platform.kill_everything()
+    with running_platform(tmp_path / "data") as again:
+        wait_until(
+            lambda: collection_of(again)["by_status"].get("indexed") == DOCUMENTS, "all documents are indexed", 60
+        )
+        assert collection_of(again)["chunks"] == index_chunks(again)
+        before = collection_of(again)
+        again.kill_everything()
+        with running_platform(tmp_path / "data") as last:
+            assert collection_of(last) == before
+            assert index_chunks(last) == before["chunks"]
+
+
+def test_a_service_that_dies_is_started_again_and_its_work_goes_on(tmp_path: Path) -> None:
+    with running_platform(tmp_path / "data") as platform:
+        for service in ("parser", "embedder", "retriever", "persistence"):
+            psutil.Process(platform.ready["pids"][service]).send_signal(signal.SIGKILL)
+        submit(platform)
+        wait_until(
+            lambda: collection_of(platform)["by_status"].get("indexed") == DOCUMENTS, "all documents are indexed", 90
+        )
+        assert collection_of(platform)["chunks"] == index_chunks(platform)
+        assert platform.stop() == 0

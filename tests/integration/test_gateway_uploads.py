@@ -1,0 +1,111 @@
+"""Files through the gateway, on a real broker."""
+
+import base64
+from collections.abc import AsyncIterator
+
+import pytest
+
+from contracts import subjects
+from tests.integration.gateway_stand import Stand, running_stand
+from tests.running import eventually
+from tests.servers import NatsServer
+
+Files = list[tuple[str, tuple[str, bytes, str]]]
+
+
+@pytest.fixture
+async def stand(nats_broker: NatsServer) -> AsyncIterator[Stand]:
+    bounds = {"gateway_max_document_bytes": 3_000_000, "gateway_upload_memory_bytes": 1_000}
+    async with running_stand(nats_broker, **bounds) as running:
+        yield running
+
+
+def file(content: bytes = b"Water boils.", name: str = "notes.txt", media_type: str = "text/plain") -> Files:
+    return [("files", (name, content, media_type))]
+
+
+async def test_files_are_documents_with_the_fields_of_the_form(stand: Stand) -> None:
+    form = {"collection": "c", "metadata": '{"team": "infra", "year": 2026}', "more": "ignored"}
+    files = file() + file(b"%PDF-", "folder/report.pdf", "application/pdf")
+    response = await stand.http.post("/v1/documents", files=files, data=form)
+    assert response.status_code == 202
+    receipts = response.json()["documents"]
+    assert [receipt["collection"] for receipt in receipts] == ["c", "c"]
+    await eventually(lambda: len(stand.persistence.messages) == 2, "both are on the queue")
+    by_id = {message.id: message for message in stand.persistence.messages}
+    notes, report = (by_id[receipt["id"]] for receipt in receipts)
+    assert (notes.title, notes.filename, notes.media_type) == ("notes.txt", "notes.txt", "text/plain")
+    assert base64.b64decode(notes.content or "") == b"Water boils."
+    assert (report.filename, report.media_type) == ("report.pdf", "application/pdf")
+    assert report.metadata == {"team": "infra", "year": 2026}
+
+
+async def test_the_same_file_again_is_the_same_document(stand: Stand) -> None:
+    first, again = [(await stand.http.post("/v1/documents", files=file())).json()["documents"][0] for _ in range(2)]
+    assert first["id"] == again["id"]
+    assert first["revision"] < again["revision"]
+
+
+async def test_a_large_file_travels_through_the_object_store(stand: Stand) -> None:
+    content = bytes(index % 251 for index in range(2_500_000))
+    response = await stand.http.post("/v1/documents", files=file(content, "big.bin", "application/octet-stream"))
+    assert response.status_code == 202
+    await eventually(lambda: stand.persistence.messages, "the message is on the queue")
+    [message] = stand.persistence.messages
+    assert (message.content, message.filename, message.media_type) == (None, "big.bin", None)
+    bucket = await stand.client.jetstream().object_store(subjects.UPLOADS_BUCKET)
+    assert (await bucket.get(message.object or "")).data == content
+
+
+async def test_a_repeated_upload_of_a_large_file_with_a_key_is_the_same_request(stand: Stand) -> None:
+    key, content = {"Idempotency-Key": "k"}, file(b"x" * 2_000_000)
+    first = (await stand.http.post("/v1/documents", files=content, headers=key)).json()["documents"][0]
+    await eventually(lambda: stand.persistence.keys, "the key is recorded")
+    second = (await stand.http.post("/v1/documents", files=content, headers=key)).json()["documents"][0]
+    assert (second["duplicate"], second["revision"]) == (True, first["revision"])
+    other = await stand.http.post("/v1/documents", files=file(b"y" * 2_000_000), headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert await stand.ingested() == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "form", "status", "field"),
+    [
+        ([("other", ("a.txt", b"x", "text/plain"))], {}, 422, "files"),
+        ([("files", ("", b"x", "text/plain"))], {}, 422, "files.0"),
+        (file(name="n" * 256), {}, 422, "files.0.filename"),
+        (file(media_type="plain"), {}, 422, "files.0.media_type"),
+        (file(), {"collection": "a b"}, 422, "collection"),
+        (file(), {"metadata": "{"}, 422, "metadata"),
+        (file(), {"metadata": "[1]"}, 422, "metadata"),
+        (file(), {"metadata": '{"year": {"a": 1}}'}, 422, "metadata.year"),
+        (file(b"x" * 3_000_001), {}, 413, "files"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+async def test_a_wrong_upload_is_refused_by_its_field(
+    stand: Stand, files: Files, form: dict[str, str], status: int, field: str
+) -> None:
+    response = await stand.http.post("/v1/documents", files=files, data=form)
+    assert (response.status_code, response.json()["field"]) == (status, field)
+    assert await stand.ingested() == 0
+
+
+async def test_more_than_a_hundred_files_are_refused(stand: Stand) -> None:
+    response = await stand.http.post("/v1/documents", files=file() * 101)
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_multipart")
+
+
+PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="%s"\r\n\r\nWater boils.'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", b"--x\r\nnonsense", PART % b"a", PART % b"a" + b"\r\n" + PART % b"b", b"--x--\r\n"],
+    ids=["empty", "no upload", "half a part", "a part that is cut off", "a second part that is cut off", "no part"],
+)
+async def test_a_broken_upload_is_refused_and_nothing_of_it_is_published(stand: Stand, body: bytes) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = await stand.http.post("/v1/documents", content=body, headers=headers)
+    assert (response.status_code, response.json()["code"]) in [(400, "invalid_multipart"), (422, "invalid_request")]
+    assert await stand.ingested() == 0

@@ -1,0 +1,63 @@
+"""Which processes run, and what they are told."""
+
+from pathlib import Path
+
+from services.cli.data_folder import DataFolder
+from services.cli.plan import STOP_ORDER, Plan, service_of
+from services.cli.ports import Ports
+from services.cli.scaling import SERVICES, parse_scale
+
+ENVIRONMENT = {"PATH": "/bin", "RAG_NATS_URL": "nats://elsewhere", "RAG_QDRANT_URL": "http://q", "RAG_PORT": "1"}
+
+
+def plan(*scale: str, host: str = "127.0.0.1", **environment: str) -> Plan:
+    replicas = parse_scale(list(scale))
+    ports = Ports(8000, 4222, 8222, tuple(range(8101, 8101 + sum(replicas.values()) - 1)))
+    return Plan(host, ports, DataFolder(Path("/data")), replicas, ENVIRONMENT | environment, Path("/models"))
+
+
+def test_every_process_has_a_name_and_a_port_of_its_own() -> None:
+    specs = plan("embedder=2").services()
+    assert [spec.name for spec in specs] == [
+        "gateway",
+        "parser",
+        "embedder.1",
+        "embedder.2",
+        "retriever",
+        "agent",
+        "persistence",
+    ]
+    assert [spec.environment["RAG_PORT"] for spec in specs] == ["8000", "8101", "8102", "8103", "8104", "8105", "8106"]
+    assert specs[3].ready_url == "http://127.0.0.1:8103/ready"
+    assert specs[3].environment["RAG_INSTANCE"] == "embedder-2"
+
+
+def test_the_launcher_decides_about_addresses_and_the_caller_about_the_rest() -> None:
+    environment = plan().services()[0].environment
+    assert environment["RAG_NATS_URL"] == "nats://127.0.0.1:4222"
+    assert environment["RAG_NATS_USER"] == "platform"
+    assert environment["RAG_NATS_PASSWORD_FILE"] == "/data/secrets/platform.password"
+    assert environment["RAG_DATA_DIR"] == "/data"
+    assert environment["RAG_MODELS_DIR"] == "/models"
+    assert environment["RAG_QDRANT_URL"] == "http://q"
+    assert environment["PATH"] == "/bin"
+
+
+def test_no_process_is_told_the_password_itself() -> None:
+    assert not any("RAG_NATS_PASSWORD" in spec.environment for spec in plan().services())
+
+
+def test_the_time_to_drain_is_the_callers_when_given() -> None:
+    assert plan().services()[0].environment["RAG_DRAIN_SECONDS"] == "8"
+    assert plan(RAG_DRAIN_SECONDS="60").services()[0].environment["RAG_DRAIN_SECONDS"] == "60"
+
+
+def test_the_gateway_alone_takes_another_loopback_address() -> None:
+    gateway, parser = plan(host="::1").services()[:2]
+    assert gateway.ready_url == "http://[::1]:8000/ready"
+    assert parser.ready_url == "http://127.0.0.1:8101/ready"
+
+
+def test_every_process_has_its_place_in_the_order_of_the_end() -> None:
+    assert sorted(STOP_ORDER) == sorted([*SERVICES, "nats-server"])
+    assert {service_of(spec.name) for spec in plan("parser=3").services()} <= set(STOP_ORDER)
