@@ -57,7 +57,7 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
 
 
 def _is_no_idle_fetch(record: logging.LogRecord) -> bool:
-    """nats-py ends some idle fetches with a TimeoutError that FastStream, which starts the next one, logs as a fault."""
+    """nats-py ends some idle fetches with a TimeoutError; FastStream starts the next one, but logs a fault."""
     return not (record.exc_info and record.exc_info[0] and issubclass(record.exc_info[0], TimeoutError))
 
 

@@ -29,6 +29,7 @@ class RunningPlatform:
     data: Path
     process: subprocess.Popen[str]
     ready: dict[str, Any]
+    collector: threading.Thread
     log: list[str] = field(default_factory=list)
 
     @property
@@ -40,6 +41,11 @@ class RunningPlatform:
     def nats_url(self) -> str:
         """Return the broker's address."""
         return str(self.ready["nats_url"])
+
+    @property
+    def password(self) -> str:
+        """Return the password of the broker's `platform` user."""
+        return (self.data / "secrets" / "platform.password").read_text().strip()
 
     def processes(self) -> list[psutil.Process]:
         """Return the launcher and every process below it."""
@@ -53,13 +59,21 @@ class RunningPlatform:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(found, timeout=STOP_SECONDS)
-        self.process.wait(timeout=STOP_SECONDS)
+        self._ended()
 
     def stop(self) -> int:
         """Stop in order and return the launcher's exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=STOP_SECONDS)
+        return self._ended()
+
+    def _ended(self) -> int:
+        code = self.process.wait(timeout=STOP_SECONDS)
+        self.collector.join(timeout=STOP_SECONDS)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+        return code
 
 
 def rag(*arguments: str, url: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -85,7 +99,8 @@ def start_platform(data: Path, *arguments: str) -> RunningPlatform:
     log: list[str] = []
     assert process.stderr is not None
     assert process.stdout is not None
-    threading.Thread(target=_collect, args=(process.stderr, log), daemon=True).start()
+    collector = threading.Thread(target=_collect, args=(process.stderr, log), daemon=True)
+    collector.start()
     timer = threading.Timer(READY_SECONDS, process.kill)
     timer.start()
     line = process.stdout.readline()
@@ -93,7 +108,7 @@ def start_platform(data: Path, *arguments: str) -> RunningPlatform:
     if not line:
         process.wait(timeout=STOP_SECONDS)
         raise RuntimeError("`rag up` did not become ready:\n" + "".join(log[-40:]))
-    return RunningPlatform(data, process, json.loads(line), log)
+    return RunningPlatform(data, process, json.loads(line), collector, log)
 
 
 @contextlib.contextmanager

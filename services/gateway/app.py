@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -18,6 +19,9 @@ from shared.logs import configure_logging
 from shared.service import Service, serve, service_lifespan
 from shared.settings import load
 from shared.version import VERSION
+
+# What a supervisor or a scraper asks of this process alone; `/health` here covers the whole platform.
+OWN_HEALTH: Final = ("/live", "/ready", "/metrics")
 
 
 def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
@@ -44,14 +48,22 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
         # The edge records each request once, under the platform's own names.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
-    install_problems(app)
-    complete_openapi(app)
+    _add_routes(app, service)
+    _add_layers(app, service, settings)
+    return app
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
     for part in (documents, search, queries, admin, contracts):
         app.include_router(part.router)
-    for route in health_routes(service.health):
-        if route.path in ("/live", "/ready", "/metrics"):
-            app.router.routes.append(route)
-    app.router.routes.append(contracts.docs_assets())
+    own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
+    app.router.routes.extend([*own, contracts.docs_assets()])
+    complete_openapi(app)
+
+
+def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
+    """Add what is around every route; the last one is the outermost."""
+    install_problems(app)
     app.add_middleware(
         BodyLimit,
         max_documents_bytes=settings.gateway_max_request_bytes,
@@ -61,7 +73,6 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
         linger_seconds=settings.gateway_linger_seconds,
     )
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
-    return app
 
 
 def main() -> None:

@@ -151,7 +151,16 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     detail = error.detail
     if error.status_code in (404, 405) and detail == phrase:
         detail = f"there is no {request.method} {request.url.path}; /docs lists what there is"
-    return problem_response(error.status_code, code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_of(request)):
+        headers["Allow"] = methods
+    return problem_response(error.status_code, code, detail, headers=headers)
+
+
+def _methods_of(request: Request) -> str:
+    """Return every method of the path: the router only knows those of the first route that has it."""
+    path = str(getattr(request.scope.get("route"), "path", "")).replace(":path}", "}")
+    return ", ".join(sorted(method.upper() for method in request.app.openapi()["paths"].get(path, {})))
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StrictBool, StringConstraints, field_validator
 
 from contracts.documents import CollectionName, DocumentId, Metadata, UpsertInput
 from contracts.messages import Message
@@ -107,7 +107,7 @@ class SearchBody(Message):
     top_k: int = Field(default=10, ge=1, le=100)
     filter: Filter | None = None
     mode: SearchMode = "dense"
-    rerank: bool = False
+    rerank: StrictBool = False
 
 
 class Hit(Message):
@@ -141,7 +141,7 @@ class QueryBody(Message):
     conversation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: Filter | None = None
-    stream: bool = False
+    stream: StrictBool = False
 
 
 class QueryAnswer(Message):

@@ -44,7 +44,7 @@ def lifespan_of(settings: PersistenceSettings) -> Lifespan:
             pruning = asyncio.create_task(prune_forever(writer, settings))
             stack.callback(pruning.cancel)
             consume(service, writer, pool, settings)
-            answer(service, pool, settings)
+            answer(service, writer, pool, settings)
             yield
 
     return lifespan
@@ -61,10 +61,11 @@ def consume(service: Service, writer: GroupCommit, pool: ReadPool, settings: Per
     service.consume(topology.ADVISORIES, MaxDeliveries, handlers.on_advisory, workers=RARE_WORKERS)
 
 
-def answer(service: Service, pool: ReadPool, settings: PersistenceSettings) -> None:
+def answer(service: Service, writer: GroupCommit, pool: ReadPool, settings: PersistenceSettings) -> None:
     """Bind the read requests."""
     readers = ReadHandlers(
         pool,
+        writer,
         max_page_bytes=settings.persistence_max_page_bytes,
         keep_seconds=settings.idempotency_keep_seconds,
     )

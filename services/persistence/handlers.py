@@ -8,6 +8,7 @@ from contracts import subjects
 from contracts.codec import decode
 from contracts.facts import ChunksIndexed, DocumentParsed
 from contracts.retrieval import FenceReply, FenceRequest
+from contracts.topology import DEAD_LETTERS
 from services.persistence import reads
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.announcements import Announcement
@@ -65,6 +66,10 @@ class MessageHandlers:
 
     async def on_dead_letter(self, delivery: Delivery) -> None:
         """Record a dead letter, and that its document failed."""
+        if delivery.subject == subjects.dead(DEAD_LETTERS.name):
+            # Its letter is still in the stream. Burying this one too would bring it back here for ever.
+            log.error("dead_letter_not_recorded", original=delivery.headers.get(subjects.HEADER_DEAD_SEQUENCE))
+            return
         buried_at = datetime.fromtimestamp(delivery.published_at, UTC)
         letter = read_dead_letter(delivery.sequence, delivery.subject, delivery.headers, delivery.payload, buried_at)
         payload = await self._streams.stored(letter.object_name) if letter.object_name else letter.payload

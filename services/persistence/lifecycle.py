@@ -123,8 +123,6 @@ def _deleted(state: Document, event: DeleteAccepted) -> Transition:
 
 def _advanced(progress: Progress, event: ReportEvent) -> Progress:
     """Count a report once; nothing takes a complete revision back."""
-    if progress.complete:
-        return progress
     match event:
         case Parsed():
             after = progress if progress.batches else _parsed(progress, event)

@@ -16,13 +16,16 @@ from contracts.reads import (
 )
 from services.persistence import reads
 from services.persistence.read_pool import ReadPool
+from services.persistence.unit_of_work import GroupCommit
+from shared.errors import Unavailable
 
 
 class ReadHandlers:
     """One method per read request; `max_page_bytes` bounds a page, `keep_seconds` how long a key counts."""
 
-    def __init__(self, pool: ReadPool, *, max_page_bytes: int, keep_seconds: float) -> None:
+    def __init__(self, pool: ReadPool, writer: GroupCommit, *, max_page_bytes: int, keep_seconds: float) -> None:
         self._pool = pool
+        self._writer = writer
         self._max_page_bytes = max_page_bytes
         self._keep = timedelta(seconds=keep_seconds)
 
@@ -44,6 +47,8 @@ class ReadHandlers:
         return await self._pool.run(partial(reads.idempotency_keys, query=query, not_before=not_before))
 
     async def check_database(self) -> dict[str, Any]:
-        """Return how much the database holds; raises when it cannot be reached."""
+        """Return how much the database holds; Unavailable when it cannot be read or written."""
+        if self._writer.outage is not None:
+            raise Unavailable(self._writer.outage)
         documents, chunks = await self._pool.run(reads.totals)
         return {"documents": documents, "chunks": chunks}

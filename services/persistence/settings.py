@@ -27,10 +27,9 @@ class PersistenceSettings(PlatformSettings):
     )
     persistence_read_threads: int = Field(default=4, ge=1, le=64, description="Reading connections.")
     persistence_max_batch: int = Field(default=64, ge=1, le=1_000, description="Units of work in one commit.")
+    # A message that is given back has used up one of its bounded deliveries; one that waits here has not.
     persistence_outage_patience_seconds: float = Field(
-        default=60.0,
-        ge=0,
-        description="How long a unit of work waits for a database that is away before its message is given back.",
+        default=DAY_SECONDS, ge=0, description="How long a message waits for a database that is away."
     )
     persistence_connect_seconds: float = Field(
         default=30.0, gt=0, description="How long to try to reach the database at start."

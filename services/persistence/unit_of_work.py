@@ -43,7 +43,10 @@ class _Outcome:
 
 
 class GroupCommit:
-    """Runs units of work on threads of its own; create it where the event loop runs, and close it there."""
+    """Runs units of work on threads of its own; create it where the event loop runs, and close it there.
+
+    `outage` says why nothing can be committed at present, None when it can.
+    """
 
     def __init__(self, engine: Engine, *, threads: int, max_batch: int, patience_seconds: float) -> None:
         self._engine = engine
@@ -51,6 +54,7 @@ class GroupCommit:
         self._patience_seconds = patience_seconds
         self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
+        self.outage: str | None = None
         self._queues: list[SimpleQueue[_Waiting | None]] = [SimpleQueue() for _ in range(threads)]
         self._threads = [
             threading.Thread(target=self._work, args=(queue,), name=f"writer-{number}", daemon=True)
@@ -89,14 +93,24 @@ class GroupCommit:
         deadline = time.monotonic() + self._patience_seconds
         while True:
             try:
-                return self._in_one_transaction(batch)
+                outcomes = self._in_one_transaction(batch)
             except Exception as error:
                 if not is_outage(error):
                     return [_Outcome(waiting.future, error=error) for waiting in batch]
+                reason = unavailable(error)
+                self._note_outage(reason.message)
                 if time.monotonic() >= deadline or self._closing.is_set():
-                    return [_Outcome(waiting.future, error=unavailable(error)) for waiting in batch]
-                log.warning("database_away", error=type(error).__name__, units=len(batch))
+                    return [_Outcome(waiting.future, error=reason) for waiting in batch]
                 self._closing.wait(RETRY_SECONDS)
+            else:
+                self.outage = None
+                return outcomes
+
+    def _note_outage(self, reason: str) -> None:
+        """Say once what is wrong, not at every try."""
+        if self.outage != reason:
+            log.error("database_away", reason=reason)
+        self.outage = reason
 
     def _in_one_transaction(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
         with self._engine.connect() as connection, connection.begin():

@@ -13,7 +13,9 @@ DOCUMENTS = 60
 
 
 def collection_of(platform: RunningPlatform) -> dict[str, Any]:
-    items = httpx.get(f"{platform.url}/v1/collections", timeout=30).json()["items"]
+    reply = httpx.get(f"{platform.url}/v1/collections", timeout=30)
+    # While persistence starts again its readers get a 503, which is right, and try again.
+    items = reply.json()["items"] if reply.status_code == 200 else []
     return next((item for item in items if item["name"] == "crash"), {"by_status": {}, "chunks": 0})
 
 

@@ -89,12 +89,11 @@ class Stand:
     async def status_is(self, document_id: str, status: str, revision: int) -> dict[str, Any]:
         """Wait until a document has come so far; return it."""
 
-        async def reached() -> dict[str, Any] | None:
+        async def reached() -> dict[str, Any]:
             found = await self.document(document_id)
-            return found if (found.get("status"), found.get("revision")) == (status, revision) else None
+            return found if (found.get("status"), found.get("revision")) == (status, revision) else {}
 
-        found: dict[str, Any] = await eventually(reached, f"{document_id} is {status} as of revision {revision}")
-        return found
+        return await eventually(reached, f"{document_id} is {status} as of revision {revision}")
 
     async def facts(self, kind: type[Fact], subject: str) -> list[Any]:
         """Return the facts of one kind that were published, in order."""

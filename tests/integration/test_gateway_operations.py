@@ -166,6 +166,21 @@ async def test_what_does_not_exist_is_a_problem(stand: Stand, method: str, path:
     assert path in response.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/documents", "GET, POST"),
+        ("/v1/documents/a/b", "DELETE, GET"),
+        ("/v1/search", "POST"),
+        ("/live", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_told_the_right_ones(stand: Stand, path: str, methods: str) -> None:
+    response = await stand.http.request("PATCH", path)
+    assert response.status_code == 405
+    assert sorted(response.headers["Allow"].split(", ")) == methods.split(", ")
+
+
 @pytest.mark.parametrize("path", ["/live", "/v1/collections", "/nothing", "/docs", "/v1/documents/nothing"])
 async def test_every_answer_carries_the_trace_of_its_caller(stand: Stand, path: str) -> None:
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

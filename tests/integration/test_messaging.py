@@ -142,7 +142,7 @@ async def test_a_producer_cannot_make_a_service_publish_for_it(nats_broker: Nats
 
 
 async def test_a_stopping_service_finishes_what_runs_and_gives_back_what_waits(nats_broker: NatsServer) -> None:
-    """INVARIANT: shutdown delays nobody. Dropped without a nak, a fetched message is stuck until its ack wait is over."""
+    """INVARIANT: shutdown delays nobody. Dropped without a nak, a fetched message waits for its ack wait."""
     recorder = Recorder()
     recorder.gate.clear()
     async with client_of(nats_broker.url) as client:

@@ -50,14 +50,14 @@ async def test_a_fact_that_a_crash_kept_from_being_published_is_published_by_the
         assert said.revision == revision
 
 
+@pytest.mark.parametrize(
+    "patience", [{}, {"persistence_outage_patience_seconds": 0.1}], ids=["in the service", "in the queue"]
+)
 async def test_messages_wait_while_the_database_is_locked_and_reads_go_on(
-    nats_broker: NatsServer, tmp_path: Path
+    nats_broker: NatsServer, tmp_path: Path, patience: dict[str, float]
 ) -> None:
     """INVARIANT: dependencies may go away; nothing is lost and readers are not held up."""
-    outage: dict[str, Any] = {
-        "persistence_busy_timeout_seconds": 0.05,
-        "persistence_outage_patience_seconds": 0.1,
-    }
+    outage: dict[str, Any] = {"persistence_busy_timeout_seconds": 0.05, **patience}
     async with persistence(nats_broker, tmp_path, **outage) as stand:
         await stand.index_whole("d")
         await stand.worked_off()
@@ -66,10 +66,16 @@ async def test_messages_wait_while_the_database_is_locked_and_reads_go_on(
         waiting = await stand.ingest(id="e", text="t")
         await eventually(lambda: stand.backlog("INGEST", "persistence-intake"), "the message is not acknowledged")
         assert (await stand.document("d"))["status"] == "indexed"
+        await eventually(lambda: is_ready(stand.service, False), "the service says that it cannot write")
         other.execute("ROLLBACK")
         other.close()
         await stand.status_is("e", "accepted", waiting)
+        assert await is_ready(stand.service, True)
         assert await stored(stand.client, "DEAD") == []
+
+
+async def is_ready(service: Service, expected: bool) -> bool:
+    return (await service.health.report()).ready == expected
 
 
 async def test_a_database_that_is_gone_makes_the_service_not_ready(nats_broker: NatsServer, tmp_path: Path) -> None:
@@ -144,6 +150,17 @@ async def test_a_dead_letter_whose_payload_lies_in_the_object_store_fails_its_do
         await stand.status_is("d", "failed", 1)
         await stand.worked_off()
         assert {row["object_name"] for row in letters(tmp_path)} == {"dead/INGEST/1", "dead/INGEST/2"}
+
+
+async def test_a_dead_letter_that_could_not_be_recorded_does_not_come_back_for_ever(
+    nats_broker: NatsServer, tmp_path: Path
+) -> None:
+    """INVARIANT: nothing poisons the queue, the queue of the dead letters included."""
+    async with persistence(nats_broker, tmp_path) as stand:
+        await stand.client.jetstream().publish(subjects.dead("persistence-dead"), b"x")
+        await stand.worked_off()
+        assert len(await stored(stand.client, "DEAD")) == 1
+        assert letters(tmp_path) == []
 
 
 @pytest.mark.parametrize("prepare", [lambda _service: None, everything_twice], ids=["once", "twice"])

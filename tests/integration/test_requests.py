@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
@@ -15,22 +16,29 @@ from shared.metrics import MessagingMetrics
 from tests.running import client_of
 from tests.servers import NatsServer
 
+Handler = Callable[[CollectionsQuery, float | None], Awaitable[CollectionList]]
 TRACER = NoOpTracerProvider().get_tracer("test")
 METRICS = MessagingMetrics(NoOpMeterProvider().get_meter("test"))
 SUBJECT = subjects.READ_COLLECTIONS
 
 
-async def ask(server: NatsServer, handler: object, *, tenant: str = "t", seconds: float = 5.0) -> CollectionList:
+async def ask(
+    server: NatsServer, handler: Handler | None, *, tenant: str = "t", seconds: float = 5.0
+) -> CollectionList:
     async with client_of(server.url) as client:
         if handler is not None:
-            await respond(client, TRACER, METRICS, SUBJECT, CollectionsQuery, handler, queue="q", concurrency=1)  # type: ignore[arg-type]
+            await respond(client, TRACER, METRICS, SUBJECT, CollectionsQuery, handler, queue="q", concurrency=1)
             await client.flush()
         requester = Requester(client, TRACER, timeout_seconds=seconds)
         return await requester.ask(SUBJECT, CollectionsQuery(tenant=tenant), CollectionList)
 
 
-@pytest.mark.parametrize("error", [NotFound("no x", field="id"), Unavailable("gone"), Overloaded("full"), Rejected("no")])
-async def test_the_caller_gets_the_error_that_the_other_side_raised(bare_nats: NatsServer, error: PlatformError) -> None:
+@pytest.mark.parametrize(
+    "error", [NotFound("no x", field="id"), Unavailable("gone"), Overloaded("full"), Rejected("no")]
+)
+async def test_the_caller_gets_the_error_that_the_other_side_raised(
+    bare_nats: NatsServer, error: PlatformError
+) -> None:
     async def handler(_request: CollectionsQuery, _deadline: float | None) -> CollectionList:
         raise error
 

@@ -161,6 +161,17 @@ def test_points_that_arrive_after_a_delete_are_told_to_go(late: DocumentEvent) -
     assert kinds(after(FIRST.accepted(), SECOND.delete()), late) == [DocumentSuperseded]
 
 
+def test_a_refusal_of_a_delete_that_was_carried_out_changes_nothing() -> None:
+    document = after(FIRST.accepted(), SECOND.delete())
+    assert after(SECOND.refused(), state=document) == document
+    assert kinds(document, SECOND.refused()) == []
+    assert after(FIRST.accepted(), SECOND.refused(), SECOND.delete()) == document
+
+
+def test_a_second_count_of_batches_does_not_take_an_indexed_document_back() -> None:
+    assert after(*INDEXED, FIRST.parsed(3)) == after(*INDEXED)
+
+
 def test_a_document_that_comes_back_after_its_delete_is_a_new_one() -> None:
     later = AT + timedelta(days=1)
     document = after(FIRST.accepted(title="old"), SECOND.delete(), replace(THIRD, at=later).accepted())
