@@ -137,8 +137,12 @@ class DocumentInput(Message):
             return self.id
         if self.uri is not None:
             return "uri-" + hashlib.sha256(self.uri.encode()).hexdigest()[:32]
-        body = self.text if self.text is not None else self.content or self.object or ""
-        return "sha-" + hashlib.sha256(body.encode()).hexdigest()[:32]
+        return "sha-" + hashlib.sha256(self._identifying_bytes()).hexdigest()[:32]
+
+    def _identifying_bytes(self) -> bytes:
+        if self.content is not None:
+            return base64.b64decode(self.content)
+        return (self.text if self.text is not None else self.object or "").encode()
 
 
 def _check_content(document: DocumentInput) -> None:

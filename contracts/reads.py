@@ -31,12 +31,12 @@ class DocumentView(Message):
 
     id: str
     collection: str
-    title: str | None
-    uri: str | None
+    title: str | None = None
+    uri: str | None = None
     status: DocumentStatus
     revision: int
     chunks: ChunkCounts
-    error: DocumentError | None
+    error: DocumentError | None = None
     created_at: datetime
     updated_at: datetime
     metadata: Metadata
@@ -63,7 +63,7 @@ class DocumentPage(Message):
     """A page of documents; `next_cursor` is null on the last page."""
 
     items: list[DocumentView]
-    next_cursor: str | None
+    next_cursor: str | None = None
 
 
 class CollectionsQuery(Message):

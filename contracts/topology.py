@@ -64,6 +64,7 @@ class Consumer:
 
     `ack_wait_seconds` covers one heartbeat lost, not the whole work: handlers report progress while they run.
     `max_deliver` bounds every kind of failure, `max_faults` the unexpected ones, which rarely heal by themselves.
+    Only where somebody waits for the answer does a deadline count: a document that was accepted has none.
     """
 
     name: str
@@ -73,20 +74,32 @@ class Consumer:
     max_deliver: int = 30
     max_faults: int = 5
     max_ack_pending: int = 256
+    honours_deadline: bool = False
 
 
 PARSER: Final = Consumer("parser", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=32)
 INTAKE: Final = Consumer("persistence-intake", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=512)
 EMBEDDER: Final = Consumer("embedder", "CHUNKS", (subjects.CHUNKS_READY,), max_ack_pending=256)
 RETRIEVER: Final = Consumer("retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128)
-PERSISTENCE: Final = Consumer("persistence", "FACTS", (subjects.FACTS_ALL,), max_ack_pending=512)
+# The other facts are persistence's own; reading them back would cost more than everything else it does.
+PERSISTENCE: Final = Consumer(
+    "persistence", "FACTS", (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED), max_ack_pending=512
+)
 CLEANUP: Final = Consumer(
     "retriever-cleanup",
     "FACTS",
     (subjects.DOCUMENT_INDEXED, subjects.DOCUMENT_SUPERSEDED, subjects.DOCUMENT_DELETED),
     max_ack_pending=256,
 )
-AGENT: Final = Consumer("agent", "QUERIES", (subjects.QUERIES_ASK,), max_deliver=3, max_faults=2, max_ack_pending=128)
+AGENT: Final = Consumer(
+    "agent",
+    "QUERIES",
+    (subjects.QUERIES_ASK,),
+    max_deliver=3,
+    max_faults=2,
+    max_ack_pending=128,
+    honours_deadline=True,
+)
 DEAD_LETTERS: Final = Consumer("persistence-dead", "DEAD", (subjects.DEAD_ALL,), max_ack_pending=128)
 ADVISORIES: Final = Consumer(
     "persistence-advisories", "ADVISORIES", (subjects.MAX_DELIVERIES_ADVISORIES,), max_ack_pending=128

@@ -9,6 +9,7 @@
     │   ├── NotFound          no such thing               404
     │   └── Conflict          contradicts what is there   409
     ├── DeadlineExpired       dropped and counted         504
+    ├── RemoteFault           a few tries, then dead      500
     └── Misconfigured         the process ends with 2; a restart would not help
 
 Anything else is a fault of ours: a message gets a few tries and then becomes a dead letter, a caller gets a 500.
@@ -81,6 +82,12 @@ class DeadlineExpired(PlatformError):
     """Nobody waits for the result any more."""
 
     code = "deadline_expired"
+
+
+class RemoteFault(PlatformError):
+    """The service that was asked failed in a way it did not expect; its log has the details."""
+
+    code = "internal_error"
 
 
 class Misconfigured(PlatformError):

@@ -9,10 +9,11 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import FrameType
 from typing import TypeVar
 
 import uvicorn
-from faststream.nats.subscriber.usecases import ConcurrentPullStreamSubscriber
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
@@ -60,12 +61,14 @@ class Service:
         gauges = HealthGauges(self.telemetry.meter)
         self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges)
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
-        self._broker = build_broker(settings, name, on_closed=self._closed, middlewares=(self._reliability,))
+        self._stopping = False
+        self._broker = build_broker(
+            settings, name, on_closed=self._closed, closing=lambda: self._stopping, middlewares=(self._reliability,)
+        )
         self._consumers: list[Consumer] = []
         self._draining: Draining | None = None
-        self._subscribers: list[ConcurrentPullStreamSubscriber] = []
+        self._subscribers: list[PullStreamSubscriber] = []
         self._responders: list[Callable[[], Awaitable[None]]] = []
-        self._stopping = False
         self.failed_start: int | None = None
 
     async def connect(self) -> None:
@@ -185,7 +188,11 @@ class Service:
     async def _check_broker(self) -> dict[str, object]:
         if not self.client.is_connected:
             raise ConnectionError("not connected")
-        return {"url": without_credentials(self.settings.nats_url), "server": str(self.client.connected_server_version)}
+        version = self.client.connected_server_version
+        return {
+            "url": without_credentials(self.settings.nats_url),
+            "server": f"{version.major}.{version.minor}.{version.patch}",
+        }
 
     async def _answer_health(self, message: Msg) -> None:
         await message.respond(encode(await self.health.report()))
@@ -243,9 +250,16 @@ def serve(app: ASGIApp, service: Service) -> None:
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     server = uvicorn.Server(config)
+    # Uvicorn raises the signal again once it has shut down; a process that drained in order ends with 0.
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, _already_handled)
     server.run()
     if not server.started:
         raise SystemExit(service.failed_start or EXIT_START_FAILED)
+
+
+def _already_handled(_signal_number: int, _frame: FrameType | None) -> None:
+    """Do nothing."""
 
 
 def _explain_failed_start(error: Exception) -> int:

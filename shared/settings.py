@@ -97,7 +97,7 @@ def _refuse(error: ValidationError | OSError) -> int:
     if isinstance(error, ValidationError):
         problem = error.errors(include_url=False, include_input=False)[0]
         name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
-        sys.stderr.write(f"setting {name} is wrong: {problem['msg']}\n")
+        sys.stderr.write(f"setting {name} is wrong: {problem['msg'].removeprefix('Value error, ')}\n")
     else:
         sys.stderr.write(f"a RAG_…_FILE setting names a file that cannot be read: {error}\n")
     return EXIT_MISCONFIGURED

@@ -5,6 +5,7 @@ End: in order of the work (see STOP_ORDER), within a bound, after which what is 
 """
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from services.cli.broker_config import PLATFORM_USER, BrokerOptions, broker_config
 from services.cli.data_folder import write_private
-from services.cli.errors import EXIT_FAILURE
+from services.cli.errors import EXIT_FAILURE, CommandError
 from services.cli.plan import BROKER, STOP_ORDER, Plan, service_of
 from services.cli.process_logs import LineWriter, ProcessLog, line_prefixes
 from services.cli.readiness import wait_until_ready
@@ -26,6 +27,8 @@ STOP_TIMEOUT_SECONDS: Final = 30.0
 LATER_SHARES: Final = 15
 KILLED_TIMEOUT_SECONDS: Final = 5.0
 BROKER_CONNECT_SECONDS: Final = 2.0
+DECLARE_AGAIN_SECONDS: Final = 1.0
+CANCEL_AGAIN_SECONDS: Final = 0.2
 LAUNCHER: Final = "rag"
 # The broker's start-up banner, and its remark on a password that lies in a file only the owner may read.
 _HIDDEN: Final = {BROKER: ("[INF]", "[WRN] Plaintext passwords detected")}
@@ -115,23 +118,33 @@ class Launcher:
     async def _until_stop_or_failure(self) -> None:
         """Return when the end is asked for; raise what made the start fail."""
         stop = asyncio.create_task(self._stop_asked.wait())
-        ready = asyncio.create_task(self._become_ready())
+        ready = asyncio.create_task(self._become_ready_and_stay_so())
         try:
             await _first_of(stop, ready, *self._tasks.values())
-            if not stop.done():
-                await _first_of(stop, *self._tasks.values())
         finally:
-            for task in (stop, ready):
-                task.cancel()
-            await asyncio.gather(stop, ready, return_exceptions=True)
+            await _cancel(stop, ready)
 
-    async def _become_ready(self) -> None:
+    async def _become_ready_and_stay_so(self) -> None:
         broker, *services = self._processes
         await wait_until_ready([broker], START_TIMEOUT_SECONDS)
         await _declare_topology(self.plan)
         await wait_until_ready(services, START_TIMEOUT_SECONDS)
         pids = {process.spec.name: process.pid for process in self._processes if process.pid is not None}
         self.announce(Ready(pids, time.monotonic() - self.started))
+        while True:
+            await self._declare_again_after_restart(broker)
+
+    async def _declare_again_after_restart(self, broker: SupervisedProcess) -> None:
+        """A broker that was started again has lost the streams that it keeps in memory."""
+        await broker.restarted.wait()
+        broker.restarted.clear()
+        try:
+            await wait_until_ready([broker], START_TIMEOUT_SECONDS)
+            await _declare_topology(self.plan)
+        except CommandError as error:
+            _say(self._logs[0], f"the topology is not complete, trying again: {error}")
+            await asyncio.sleep(DECLARE_AGAIN_SECONDS)
+            broker.restarted.set()
 
     async def _stop(self) -> None:
         deadline = time.monotonic() + self.stop_timeout_seconds
@@ -167,6 +180,11 @@ class Launcher:
             killed.cancel()
 
 
+def caller_environment() -> dict[str, str]:
+    """Return the whole environment, for the services to find their own settings in it."""
+    return dict(os.environ)
+
+
 async def _declare_topology(plan: Plan) -> None:
     # These take half a second to import, in which the services can already start.
     from services.cli.broker_access import BrokerLogin, jetstream
@@ -182,6 +200,15 @@ async def _first_of(*tasks: asyncio.Task[object]) -> None:
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Return when all tasks have ended; the broker's client swallows a cancellation that comes at a bad moment."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _say(log: ProcessLog, text: str) -> None:

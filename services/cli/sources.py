@@ -22,6 +22,8 @@ MAX_FILE_BYTES: Final = 47 * MIB
 MAX_LINE_BYTES: Final = 63 * MIB
 LINE_SUFFIXES: Final = (".jsonl", ".jsonl.gz")
 MAX_FILENAME_CHARACTERS: Final = 255
+# What other programs put beside the documents, and nobody wrote to be read.
+GENERATED_FOLDERS: Final = frozenset({"__pycache__", "node_modules"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Source:
 
 
 def find_sources(paths: list[Path]) -> list[Source]:
-    """Return every file under the paths in a stable order; hidden files, folders and special files are skipped."""
+    """Return every file under the paths in a stable order; what is hidden, generated or no file is skipped."""
     found: list[Source] = []
     for path in paths:
         found += _walk(path) if path.is_dir() else [Source(path, path.name)]
@@ -95,7 +97,7 @@ def read_sources(sources: list[Source], options: SourceOptions) -> Iterator[Docu
 def _walk(root: Path) -> list[Source]:
     found: list[Source] = []
     for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in GENERATED_FOLDERS)
         for name in sorted(files):
             path = Path(folder, name)
             if not name.startswith(".") and path.is_file():

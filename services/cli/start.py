@@ -1,7 +1,6 @@
 """Checks that everything can run here, runs it, and says how to use it."""
 
 import asyncio
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from services.cli.broker_config import server_binary
 from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError, UsageProblem
-from services.cli.local import STOP_TIMEOUT_SECONDS, Launcher, Ready
+from services.cli.local import STOP_TIMEOUT_SECONDS, Launcher, Ready, caller_environment
 from services.cli.plan import Command, Plan, service_command
 from services.cli.ports import PortOptions, choose_ports
 from services.cli.process_logs import LineWriter
@@ -52,8 +51,8 @@ def start(
     data.require_space()
     with data.locked() as lock:
         ports = choose_ports(options.ports, options.host, sum(replicas.values()) - replicas["gateway"])
-        # The services get the caller's whole environment: their own settings are theirs to read.
-        plan = Plan(options.host, ports, data, replicas, dict(os.environ), settings.models_dir.absolute(), command)
+        environment = caller_environment()
+        plan = Plan(options.host, ports, data, replicas, environment, settings.models_dir.absolute(), command)
         return launch(plan, lock, options, stop_timeout_seconds)
 
 

@@ -49,7 +49,10 @@ class ProcessFailed(CommandError):
 
 
 class SupervisedProcess:
-    """Keeps one process running; `held` descriptors stay open in it, so that a lock lives as long as it does."""
+    """Keeps one process running; `restarted` is set whenever it had to be started again.
+
+    `held` descriptors stay open in it, so that a lock lives as long as it does.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class SupervisedProcess:
     ) -> None:
         self.spec = spec
         self.was_ready = False
+        self.restarted = asyncio.Event()
         self._log = log
         self._say = say
         self._held = held
@@ -91,6 +95,7 @@ class SupervisedProcess:
             self._say(f"{self.spec.name} ended with {ending} after {lived:.1f} s; it starts again in {delay:g} s")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
+            self.restarted.set()
             delay = min(delay * 2, self._policy.longest_seconds)
 
     def hold(self) -> None:

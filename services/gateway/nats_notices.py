@@ -67,6 +67,7 @@ class DocumentNotices:
                 for subject in SUBJECTS:
                     self._subscriptions.append(await self._client.subscribe(subject, cb=self._receive))
             except NatsError as error:
+                await self._unsubscribe()
                 raise Unavailable(f"the broker does not answer: {type(error).__name__}") from error
 
     def _rest_soon(self) -> None:
@@ -77,11 +78,13 @@ class DocumentNotices:
 
     async def _rest(self) -> None:
         async with self._changing:
-            if self._watches:
-                return
-            while self._subscriptions:
-                with suppress(NatsError):
-                    await self._subscriptions.pop().unsubscribe()
+            if not self._watches:
+                await self._unsubscribe()
+
+    async def _unsubscribe(self) -> None:
+        while self._subscriptions:
+            with suppress(NatsError):
+                await self._subscriptions.pop().unsubscribe()
 
     async def _receive(self, message: Msg) -> None:
         try:

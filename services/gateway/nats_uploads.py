@@ -3,16 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, cast
 
 from nats.errors import Error as NatsError
 from nats.js.errors import APIError
 from nats.js.object_store import ObjectStore
 
 from shared.errors import Overloaded, Unavailable
-
-# Stream full, message count reached, storage of the server used up (JetStream's own error codes).
-FULL_STREAM_ERRORS: Final = (10077, 10122, 10023)
+from shared.messaging.publishing import FULL_STREAM_ERRORS
 
 
 class Uploads:

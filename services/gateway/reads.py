@@ -8,7 +8,6 @@ from contracts import subjects
 from contracts.reads import (
     CollectionList,
     CollectionsQuery,
-    DocumentError,
     DocumentListQuery,
     DocumentPage,
     DocumentQuery,
@@ -25,21 +24,6 @@ log = get_logger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.02
 
 
-class ReceivedView(DocumentView):
-    """A document as it arrives: what is null is left out on the wire."""
-
-    title: str | None = None
-    uri: str | None = None
-    error: DocumentError | None = None
-
-
-class ReceivedPage(DocumentPage):
-    """A page as it arrives: what is null is left out on the wire."""
-
-    items: list[ReceivedView]  # type: ignore[assignment]  # a view that takes more on reading is still a view
-    next_cursor: str | None = None
-
-
 class Reads:
     """Reads documents and collections; raises Unavailable when persistence does not answer."""
 
@@ -52,7 +36,7 @@ class Reads:
         """Return the document as it is recorded now, None when there is none; `deadline` is unix seconds."""
         query = DocumentQuery(tenant=tenant, document_id=document_id)
         try:
-            return await self._requester.ask(subjects.READ_DOCUMENT, query, ReceivedView, deadline=deadline)
+            return await self._requester.ask(subjects.READ_DOCUMENT, query, DocumentView, deadline=deadline)
         except NotFound:
             return None
 
@@ -89,7 +73,7 @@ class Reads:
 
     async def documents(self, query: DocumentListQuery) -> DocumentPage:
         """Return a page of documents."""
-        return await self._requester.ask(subjects.READ_DOCUMENTS, query, ReceivedPage)
+        return await self._requester.ask(subjects.READ_DOCUMENTS, query, DocumentPage)
 
     async def collections(self, tenant: str) -> CollectionList:
         """Return every collection."""

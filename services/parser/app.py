@@ -2,17 +2,22 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from contracts import topology
+from contracts.chunks import MAX_CHUNKS_PER_BATCH
 from contracts.documents import IngestMessage
+from services.parser.chunking import ChunkingLimits
+from services.parser.errors import SandboxUnavailable
 from services.parser.handlers import ParserHandlers
+from services.parser.jobs import JobLimits
 from services.parser.payloads import Payloads
-from services.parser.sandbox import Sandbox
+from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
-from shared.errors import Misconfigured
+from shared.errors import Misconfigured, Unavailable
 from shared.service import Lifespan, Service, run_service
-from shared.settings import load
+from shared.settings import MIB, load
 
 
 def build_lifespan(settings: ParserSettings) -> Lifespan:
@@ -20,14 +25,22 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
-        sandbox = Sandbox(tokenizer=tokenizer_file(settings))
-        await sandbox.start()
+        sandbox = await start_sandbox(settings)
         payloads = Payloads(
             service.uploads, max_bytes=settings.parser_max_document_bytes, timeout_seconds=settings.parser_fetch_seconds
         )
         handlers = ParserHandlers(
-            sandbox, payloads, service.publisher, backpressure_seconds=settings.parser_backpressure_seconds
+            sandbox,
+            payloads,
+            service.publisher,
+            job_limits(settings, service.client.max_payload),
+            backpressure_seconds=settings.parser_backpressure_seconds,
         )
+
+        async def describe() -> dict[str, Any]:
+            return {"isolation": sandbox.isolation}
+
+        service.health.checks["sandbox"] = describe
         service.consume(topology.PARSER, IngestMessage, handlers.on_ingest, workers=settings.parser_workers)
         yield
         await sandbox.close()
@@ -35,12 +48,37 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
     return lifespan
 
 
-def tokenizer_file(settings: ParserSettings) -> str:
-    """Return the path of the tokenizer that chunks are measured with."""
+async def start_sandbox(settings: ParserSettings) -> Sandbox:
+    """Start the child processes; Misconfigured without the tokenizer that chunks are measured with."""
     try:
-        return str(models.verify(settings.embedding_model, settings.models_dir).tokenizer)
+        tokenizer = models.verify(settings.parser_tokenizer, settings.models_dir).tokenizer
     except models.ModelError as error:
         raise Misconfigured(str(error)) from None
+    limits = ChunkingLimits(
+        chunk_tokens=settings.parser_chunk_tokens,
+        overlap_tokens=settings.parser_overlap_tokens,
+        prefix_tokens=settings.parser_prefix_tokens,
+    )
+    sandbox = Sandbox(tokenizer, SandboxOptions(chunking=limits, size=settings.parser_workers))
+    try:
+        await sandbox.start()
+    except SandboxUnavailable as error:
+        raise Unavailable(str(error)) from None
+    return sandbox
+
+
+def job_limits(settings: ParserSettings, max_payload_bytes: int) -> JobLimits:
+    """Return what one document may cost; a batch with its vectors stays under half of the broker's limit."""
+    vector_bytes = settings.embedding_dimension * 4
+    chunks = max(1, min(MAX_CHUNKS_PER_BATCH, max_payload_bytes // 4 // vector_bytes))
+    return JobLimits(
+        wall_seconds=settings.parser_wall_seconds,
+        cpu_seconds=settings.parser_cpu_seconds,
+        memory_bytes=settings.parser_memory_bytes,
+        output_bytes=settings.parser_max_text_bytes,
+        batch_chunks=chunks,
+        batch_bytes=max(MIB // 64, max_payload_bytes // 2 - chunks * vector_bytes - max_payload_bytes // 8),
+    )
 
 
 def main() -> None:

@@ -33,7 +33,9 @@ class ChunkingLimits:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap_tokens < self.chunk_tokens:
-            raise ValueError(f"overlap_tokens ({self.overlap_tokens}) must be less than chunk_tokens ({self.chunk_tokens})")
+            raise ValueError(
+                f"overlap_tokens ({self.overlap_tokens}) must be less than chunk_tokens ({self.chunk_tokens})"
+            )
         needed = self.chunk_tokens + self.prefix_tokens + 2
         if self.chunk_tokens < 32 or self.prefix_tokens < 0 or needed > self.model_tokens:
             raise ValueError(
@@ -81,7 +83,11 @@ class Chunker:
         pack: _Pack | None = None
         for section in sections:
             size = self._size(section.text)
-            if pack and pack.first.heading_path == section.heading_path and pack.size + size <= self._limits.chunk_tokens:
+            if (
+                pack
+                and pack.first.heading_path == section.heading_path
+                and pack.size + size <= self._limits.chunk_tokens
+            ):
                 pack.size += size
                 pack.texts.append(section.text)
             else:

@@ -14,6 +14,7 @@ SECTION_SEPARATOR: Final = "\n\n"
 MAX_TITLE_CHARACTERS: Final = 300
 # A longer "heading" is a paragraph in heading's clothes, and each of its chunks would carry it along.
 MAX_HEADING_CHARACTERS: Final = 200
+MAX_HEADING_LEVEL: Final = 8
 
 SectionKind = Literal["text", "code", "table", "list"]
 

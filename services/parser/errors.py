@@ -1,11 +1,11 @@
 """Why a document could not be read.
 
-    Exception
-    ├── ExtractionError      the document's fault: the same bytes fail again
-    └── SandboxUnavailable   ours: no parser process could be started, the document may be tried again
+Exception
+├── ExtractionError      the document's fault: the same bytes fail again
+└── SandboxUnavailable   ours: no parser process could be started, the document may be tried again
 """
 
-from typing import Literal
+from typing import Final, Literal, get_args
 
 ExtractionCode = Literal[
     "corrupt",
@@ -17,6 +17,7 @@ ExtractionCode = Literal[
     "too_large",
     "unsupported_type",
 ]
+EXTRACTION_CODES: Final[tuple[ExtractionCode, ...]] = get_args(ExtractionCode)
 
 
 class ExtractionError(Exception):

@@ -2,10 +2,22 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
+from pathlib import PurePath
 from typing import Final
 
-from services.parser.document import MAX_TITLE_CHARACTERS, Block, Document, Extracted, Heading, Section, Source
-from services.parser.document import clean, one_line, with_heading_paths
+from services.parser.document import (
+    MAX_HEADING_LEVEL,
+    MAX_TITLE_CHARACTERS,
+    Block,
+    Document,
+    Extracted,
+    Heading,
+    Section,
+    Source,
+    clean,
+    one_line,
+    with_heading_paths,
+)
 from services.parser.errors import ExtractionError
 from services.parser.media_types import detect
 
@@ -58,9 +70,9 @@ def _cleaned(block: Block) -> Block | None:
         text = clean(block.text).strip("\n").rstrip()
         return Section(text, block.kind, (), block.page) if text.strip() else None
     text = " ".join(clean(block.text).split())
-    return Heading(block.level, text, block.page) if text else None
+    return Heading(min(block.level, MAX_HEADING_LEVEL), text, block.page) if text else None
 
 
 def _refusal(source: Source, extractors: Mapping[str, str]) -> str:
-    name = f" ({source.filename})" if source.filename else ""
+    name = f" ({PurePath(source.filename).name[:100]})" if source.filename else ""
     return f"Content of type {source.media_type}{name} cannot be read. Readable types: {', '.join(sorted(extractors))}."

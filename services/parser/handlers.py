@@ -9,8 +9,9 @@ from contracts.documents import IngestMessage
 from contracts.facts import DocumentParsed
 from services.parser.document import Chunk
 from services.parser.errors import ExtractionError, SandboxUnavailable
+from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
 from services.parser.payloads import Payload, Payloads
-from services.parser.sandbox import ChunkBatch, ExtractionJob, Sandbox
+from services.parser.sandbox import Sandbox
 from shared.errors import Overloaded, Rejected, Unavailable
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher, message_id
@@ -22,11 +23,18 @@ class ParserHandlers:
     """Turns each ingestion message into batches of chunks; a delete is persistence's business alone."""
 
     def __init__(
-        self, sandbox: Sandbox, payloads: Payloads, publisher: Publisher, *, backpressure_seconds: float
+        self,
+        sandbox: Sandbox,
+        payloads: Payloads,
+        publisher: Publisher,
+        limits: JobLimits,
+        *,
+        backpressure_seconds: float,
     ) -> None:
         self._sandbox = sandbox
         self._payloads = payloads
         self._publisher = publisher
+        self._limits = limits
         self._backpressure_seconds = backpressure_seconds
 
     async def on_ingest(self, message: IngestMessage, delivery: Delivery) -> None:
@@ -50,6 +58,7 @@ class ParserHandlers:
             media_type=payload.media_type,
             filename=message.filename,
             title=message.title,
+            limits=self._limits,
         )
         batches = 0
         async with self._sandbox.extract(job) as extraction:
@@ -67,7 +76,8 @@ class ParserHandlers:
                 characters=outcome.characters,
                 media_type=outcome.media_type,
                 title=message.title or outcome.title,
-            )
+            ),
+            headers=delivery.forwarded_headers,
         )
 
     async def _publish(self, ready: ChunksReady, delivery: Delivery) -> None:

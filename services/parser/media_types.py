@@ -67,7 +67,8 @@ _READS_AS_PLAIN: Final = re.compile(r"text/|application/(?:json|x-ndjson|(?:x-)?
 _HTML_START: Final = re.compile(r"(?:\s|<\?xml[^>]*\?>|<!--.*?-->)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
 # The tags by which browsers, too, take unlabelled text for HTML.
 _HTML_FRAGMENT: Final = re.compile(
-    r"\s*<(?:a|article|b|body|br|div|font|h[1-6]|head|iframe|main|ol|p|script|section|span|style|table|title|ul)[\s>]", re.I
+    r"\s*<(?:a|article|b|body|br|div|font|h[1-6]|head|iframe|main|ol|p|script|section|span|style|table|title|ul)[\s>]",
+    re.I,
 )
 _XML_START: Final = re.compile(r"\s*<\?xml\s")
 _SNIFFED_CHARACTERS: Final = 4096
@@ -122,7 +123,9 @@ def _zip_type(content: bytes) -> str:
 
 def _ole_type(content: bytes) -> str:
     if "EncryptedPackage".encode("utf-16-le") in content:
-        raise ExtractionError("encrypted", "The file is protected by a password. Remove the password and send it again.")
+        raise ExtractionError(
+            "encrypted", "The file is protected by a password. Remove the password and send it again."
+        )
     found = (media_type for name, media_type in _OLE_STREAMS if name.encode("utf-16-le") in content)
     return next(found, "application/x-ole-storage")
 

@@ -9,6 +9,9 @@ class ParserSettings(EmbeddingModelSettings):
     """How large a chunk is, and what one document may cost."""
 
     parser_workers: int = Field(default=2, ge=1, le=64, description="Documents in work at once, a child process each.")
+    parser_tokenizer: str = Field(
+        default="bge-small-en-v1.5-int8", description="Pinned model whose tokenizer measures chunks."
+    )
     parser_chunk_tokens: int = Field(default=400, ge=32, le=480, description="Tokens of a chunk at most.")
     parser_overlap_tokens: int = Field(default=48, ge=0, le=128, description="Tokens repeated where a section is cut.")
     parser_prefix_tokens: int = Field(default=96, ge=0, le=256, description="Tokens of title and headings at most.")

@@ -94,7 +94,8 @@ def _fitting(name: str, content: bytes) -> str | None:
         codec = codecs.lookup(name)
         # WHATWG: pages that declare Latin-1 are Windows-1252, which differs only where Latin-1 has no letters.
         chosen = "cp1252" if codec.name == "iso8859-1" else codec.name
-        return chosen if content.decode(chosen).strip() else None
+        # Bytes that are not valid UTF-8 and have no NUL are none of Unicode's encodings, whatever is declared.
+        return chosen if not chosen.startswith("utf") and content.decode(chosen) else None
     except (LookupError, ValueError):
         return None
 

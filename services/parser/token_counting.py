@@ -21,8 +21,9 @@ _PIECES_WITH_IDEOGRAPHS: Final = re.compile(f"[{_PUNCTUATION}{_IDEOGRAPHS}]|[^\\
 class TokenCounter:
     """Counts tokens, special ones not included; never too few.
 
-    BERT's pre-tokenizer never joins what white space separates, so a text has as many tokens as its words have together,
-    and words come back: remembering them makes splitting five times as fast. Other tokenizers see the whole text.
+    BERT's pre-tokenizer never joins what white space separates, so a text has as many tokens as its words have
+    together, and words come back: remembering them makes splitting five times as fast. Other tokenizers see the text
+    as a whole.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -34,9 +34,9 @@ def accepted(state: Document, op: Literal["upsert", "delete"]) -> Announcement:
     return Announcement(fact)
 
 
-def deleted(state: Document) -> Announcement:
-    """Say that the document is gone as of the present revision."""
-    fact = DocumentDeleted(tenant=state.tenant, document_id=state.document_id, revision=state.revision)
+def deleted(state: Document, revision: int) -> Announcement:
+    """Say that everything of the document from before a revision is gone."""
+    fact = DocumentDeleted(tenant=state.tenant, document_id=state.document_id, revision=revision)
     return Announcement(fact)
 
 

@@ -51,10 +51,10 @@ def apply(state: Document | None, event: DocumentEvent) -> Transition:
 
 def _on_message(state: Document, event: MessageEvent) -> Transition:
     """The message of a revision decides what is present."""
+    if isinstance(event, DeleteAccepted):
+        return _outrun(state, event) if event.revision < state.revision else _deleted(state, event)
     if event.revision < state.revision:
         return Transition(state)
-    if isinstance(event, DeleteAccepted):
-        return _deleted(state, event)
     claimed = _claimed(state, event)
     if claimed.deleted:
         return Transition(claimed)
@@ -118,7 +118,14 @@ def _deleted(state: Document, event: DeleteAccepted) -> Transition:
         visible_revision=0,
         visible_chunks=0,
     )
-    return Transition(after, (accepted(after, "delete"), deleted(after)))
+    return Transition(after, (accepted(after, "delete"), deleted(after, event.revision)))
+
+
+def _outrun(state: Document, event: DeleteAccepted) -> Transition:
+    """A delete that comes after a later write still ends what the index shows from before it."""
+    shown = state.visible_revision > event.revision
+    after = state if shown else replace(state, visible_revision=0, visible_chunks=0)
+    return Transition(after, (deleted(state, event.revision),))
 
 
 def _advanced(progress: Progress, event: ReportEvent) -> Progress:

@@ -97,10 +97,9 @@ class GroupCommit:
             except Exception as error:
                 if not is_outage(error):
                     return [_Outcome(waiting.future, error=error) for waiting in batch]
-                reason = unavailable(error)
-                self._note_outage(reason.message)
+                self._note_outage(unavailable(error).message)
                 if time.monotonic() >= deadline or self._closing.is_set():
-                    return [_Outcome(waiting.future, error=reason) for waiting in batch]
+                    return [_Outcome(waiting.future, error=unavailable(error)) for waiting in batch]
                 self._closing.wait(RETRY_SECONDS)
             else:
                 self.outage = None

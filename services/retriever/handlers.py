@@ -44,7 +44,7 @@ class RetrieverHandlers:
             batch=message.batch,
             chunks=len(message.chunks),
         )
-        await self._publisher.publish_fact(fact, part=message.batch)
+        await self._publisher.publish_fact(fact, part=message.batch, headers=delivery.forwarded_headers)
 
     async def on_fact(self, delivery: Delivery) -> None:
         """Clean up after a document was indexed, superseded or deleted."""

@@ -23,6 +23,10 @@ class Indexing:
                 field="model",
             )
         await self._index.upsert([_point(batch, chunk) for chunk in batch.chunks])
+        fence = (await self._index.fences(batch.tenant, {batch.document_id})).get(batch.document_id)
+        if fence is not None and batch.revision < max(fence.floor, fence.visible):
+            # It came late: the fence hides it already, and nobody else would come to remove it.
+            await self._index.remove_revision(batch.tenant, batch.document_id, batch.revision)
 
     async def clean_up(self, fact: Fact) -> None:
         """Follow what persistence decided about a document."""

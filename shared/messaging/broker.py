@@ -32,15 +32,20 @@ def build_broker(
     name: str,
     *,
     on_closed: Callable[[], Awaitable[None]],
+    closing: Callable[[], bool],
     middlewares: Sequence[BrokerMiddleware[Msg, NatsPublishCommand]] = (),
 ) -> NatsBroker:
-    """Return an unconnected broker that never acknowledges by itself; `on_closed` runs when it gives up for good."""
+    """Return an unconnected broker that never acknowledges by itself.
+
+    `on_closed` runs when the connection is closed for good; `closing` tells whether we close it ourselves.
+    """
     security = None
     if settings.nats_user:
         security = SASLPlaintext(settings.nats_user, settings.nats_password or "", use_ssl=False)
 
     async def on_disconnected() -> None:
-        log.warning("broker_disconnected", url=without_credentials(settings.nats_url))
+        if not closing():
+            log.warning("broker_disconnected", url=without_credentials(settings.nats_url))
 
     async def on_reconnected() -> None:
         log.info("broker_reconnected", url=without_credentials(settings.nats_url))

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
-from faststream.nats.subscriber.usecases import ConcurrentPullStreamSubscriber
+from faststream.nats.subscriber.usecases import ConcurrentPullStreamSubscriber, PullStreamSubscriber
 from nats.aio.msg import Msg
 
 from contracts.codec import decode
@@ -23,13 +23,11 @@ FETCH_SECONDS = 1.0
 MAX_FETCH = 32
 
 
-def consume_raw(
-    broker: NatsBroker, consumer: Consumer, handler: RawHandler, *, workers: int
-) -> ConcurrentPullStreamSubscriber:
+def consume_raw(broker: NatsBroker, consumer: Consumer, handler: RawHandler, *, workers: int) -> PullStreamSubscriber:
     """Give a handler every message of a durable consumer, `workers` at a time, undecoded."""
 
     subscriber = cast(
-        ConcurrentPullStreamSubscriber,
+        PullStreamSubscriber,
         broker.subscriber(
             # The durable already exists with all its filters; the subject only serves FastStream's own bookkeeping.
             consumer.filter_subjects[0],
@@ -52,7 +50,7 @@ def consume_raw(
 
 def consume(
     broker: NatsBroker, consumer: Consumer, model: type[M], handler: Handler[M], *, workers: int
-) -> ConcurrentPullStreamSubscriber:
+) -> PullStreamSubscriber:
     """Give a handler every message of a durable consumer, decoded; what can't be decoded is a dead letter."""
 
     async def call(delivery: Delivery) -> None:
@@ -69,13 +67,13 @@ async def _delivery(received: NatsMessage) -> Delivery:
 class Draining:
     """Stops subscribers so that each fetched message is either finished or given back."""
 
-    def __init__(self, subscribers: list[ConcurrentPullStreamSubscriber]) -> None:
+    def __init__(self, subscribers: list[PullStreamSubscriber]) -> None:
         self._subscribers = subscribers
         self.given_back = 0
         for subscriber in subscribers:
             self._give_back_when_stopped(subscriber)
 
-    def _give_back_when_stopped(self, subscriber: ConcurrentPullStreamSubscriber) -> None:
+    def _give_back_when_stopped(self, subscriber: PullStreamSubscriber) -> None:
         """FastStream drops what it fetched but did not start; until the ack wait is over nobody else would get it."""
         process = subscriber.consume
 
@@ -94,14 +92,20 @@ class Draining:
         unfinished = await asyncio.gather(*(self._drain_one(item, timeout_seconds) for item in self._subscribers))
         return sum(unfinished)
 
-    async def _drain_one(self, subscriber: ConcurrentPullStreamSubscriber, timeout_seconds: float) -> int:
-        tasks = list(subscriber.tasks)
-        if not tasks:
-            return 0
-        serve, *fetch = tasks
+    async def _drain_one(self, subscriber: PullStreamSubscriber, timeout_seconds: float) -> int:
+        """Let the fetch in progress end first: what it brings is given back, or waits behind what is running."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
-        if fetch:
-            await asyncio.wait(fetch, timeout=timeout_seconds)
-        subscriber.send_stream.close()
-        _, pending = await asyncio.wait([serve], timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        return len(pending)
+        tasks = list(subscriber.tasks)
+        if isinstance(subscriber, ConcurrentPullStreamSubscriber):
+            _, *fetching = tasks
+            await _finished(fetching, timeout_seconds)
+            subscriber.send_stream.close()
+        return await _finished(tasks, deadline - asyncio.get_running_loop().time())
+
+
+async def _finished(tasks: list[asyncio.Task[Any]], timeout_seconds: float) -> int:
+    """Wait for tasks and return how many did not end in time."""
+    if not tasks:
+        return 0
+    _, pending = await asyncio.wait(tasks, timeout=max(0.0, timeout_seconds))
+    return len(pending)

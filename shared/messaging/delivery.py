@@ -62,9 +62,7 @@ class Delivery:
     @property
     def forwarded_headers(self) -> dict[str, str]:
         """Return the headers that every message made from this one carries on."""
-        deadline = self.headers.get(subjects.HEADER_DEADLINE)
-        carried = {subjects.HEADER_CORRELATION_ID: self.correlation_id}
-        return {**carried, subjects.HEADER_DEADLINE: deadline} if deadline else carried
+        return {subjects.HEADER_CORRELATION_ID: self.correlation_id}
 
     @property
     def age_seconds(self) -> float:

@@ -43,11 +43,12 @@ class Reason:
 
 def decide(error: Exception, deliveries: int, consumer: Consumer) -> Decision:
     """Return what happens after the `deliveries`-th try of a message failed with `error`."""
-    if isinstance(error, DeadlineExpired):
+    if isinstance(error, DeadlineExpired) and consumer.honours_deadline:
         return Decision(Action.DROP)
     if isinstance(error, Rejected | DecodeError):
         return Decision(Action.DEAD)
-    bound = consumer.max_deliver if isinstance(error, Retryable) else consumer.max_faults
+    # A request of our own that ran out of time, on the way of a message that has no deadline itself.
+    bound = consumer.max_deliver if isinstance(error, Retryable | DeadlineExpired) else consumer.max_faults
     if deliveries >= bound:
         return Decision(Action.DEAD)
     least = error.retry_after_seconds if isinstance(error, Retryable) else 0.0

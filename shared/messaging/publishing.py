@@ -19,7 +19,8 @@ from contracts.messages import Fact, Message
 from shared.errors import Overloaded, Rejected, Unavailable
 from shared.telemetry import inject_context, span
 
-_FULL_STREAM_ERRORS = (10077, 10122, 10023)
+# The server's codes for: maximum messages, maximum bytes, insufficient storage.
+FULL_STREAM_ERRORS = (10077, 10122, 10023)
 _ATTEMPT_SECONDS = 2.0
 
 
@@ -59,14 +60,16 @@ class Publisher:
         fields = {subjects.HEADER_CONTENT_TYPE: content_type(type(message)), **(headers or {})}
         return await self.publish_bytes(subject, encode(message), tenant=tenant, message_id=message_id, headers=fields)
 
-    async def publish_fact(self, fact: Fact, *, part: int | None = None) -> Published:
+    async def publish_fact(
+        self, fact: Fact, *, part: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> Published:
         """Publish a fact about a document under the message id that names its document, revision and kind."""
         subject = SUBJECT_OF_FACT[type(fact)]
         if not isinstance(fact, DocumentFact):
             raise TypeError(f"{type(fact).__name__} is not a fact about a document; publish it with an id of its own")
         kind = subject.removeprefix("rag.v1.facts.")
         identity = message_id(fact.document_id, fact.revision, kind, part)
-        return await self.publish(subject, fact, tenant=fact.tenant, message_id=identity)
+        return await self.publish(subject, fact, tenant=fact.tenant, message_id=identity, headers=headers)
 
     async def publish_bytes(
         self, subject: str, payload: bytes, *, tenant: str, message_id: str, headers: Mapping[str, str]
@@ -91,7 +94,7 @@ class Publisher:
                     code="too_large",
                 ) from None
             except APIError as error:
-                if error.err_code in _FULL_STREAM_ERRORS:
+                if error.err_code in FULL_STREAM_ERRORS:
                     raise Overloaded(f"the queue behind {subjects.template_of(subject)} is full") from None
                 raise Unavailable(
                     f"the broker refused a message on {subjects.template_of(subject)}: {error}"

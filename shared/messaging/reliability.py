@@ -77,7 +77,8 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         raw = msg.raw_message
         try:
             async with _heartbeat(raw, consumer.ack_wait_seconds / HEARTBEATS_PER_ACK_WAIT):
-                _check_deadline(delivery)
+                if consumer.honours_deadline:
+                    _check_deadline(delivery)
                 await call_next(msg)
         except asyncio.CancelledError:
             await raw.nak()

@@ -27,6 +27,7 @@ from shared.errors import (
     Overloaded,
     PlatformError,
     Rejected,
+    RemoteFault,
     Retryable,
     Unavailable,
 )
@@ -141,7 +142,7 @@ async def _respond_error(client: Client, message: Msg, error: Exception) -> str:
 
 def to_reply(error: Exception) -> ErrorReply:
     """Return what a caller is told of an error; the text of an unexpected one stays in the log."""
-    if not isinstance(error, PlatformError):
+    if not isinstance(error, PlatformError) or isinstance(error, RemoteFault):
         return ErrorReply(kind="fault", code="internal_error", message="the service failed; its log has the details")
     kinds = {NotFound: "not_found", Rejected: "rejected", Retryable: "retryable", DeadlineExpired: "expired"}
     kind = next(kind for base, kind in kinds.items() if isinstance(error, base))
@@ -169,4 +170,4 @@ def to_error(reply: ErrorReply) -> Exception:
     if reply.kind == "rejected":
         base = Conflict if reply.code == Conflict.code else Rejected
         return base(reply.message, code=reply.code, field=reply.field)
-    return RuntimeError(f"{reply.code}: {reply.message}")
+    return RemoteFault(reply.message)

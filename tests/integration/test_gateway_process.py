@@ -91,6 +91,7 @@ async def upload(gateway: Process, headers: str, *, chunked: bool, start: bytes 
     length = int(head.lower().split("content-length: ")[1].split("\r\n")[0])
     problem: dict[str, object] = json.loads(await reader.readexactly(length))
     writer.close()
+    await writer.wait_closed()
     return Refusal(head, problem, most - before)
 
 
@@ -119,6 +120,7 @@ async def test_a_caller_that_asks_first_sends_nothing(gateway: Process) -> None:
     async with asyncio.timeout(5):
         head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
+    await writer.wait_closed()
     assert head.startswith(b"HTTP/1.1 413 ")
 
 

@@ -53,7 +53,7 @@ async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
     }
     assert "page" not in found["hits"][1]
     assert found["trace_id"] == response.headers["X-Trace-Id"]
-    assert {"embed", "search", "total"} <= found["took_ms"].keys()
+    assert {"embed", "search", "gateway", "total"} <= found["took_ms"].keys()
     [asked] = stand.retriever.requests
     assert (asked.tenant, asked.query, asked.collection, asked.top_k) == ("default", "boiling", "c", 5)
     assert asked.filter == {"year": {"gte": 2020}}

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from contracts import subjects, topology
+from contracts.codec import encode
 from contracts.documents import IngestMessage
+from contracts.queries import AskQuestion
 from shared.errors import DeadlineExpired, Rejected, Unavailable
 from shared.messaging.delivery import Delivery
 from shared.service import Service
@@ -110,19 +112,40 @@ async def test_a_retryable_failure_is_tried_again_until_it_heals(nats_broker: Na
 
 
 @pytest.mark.parametrize("by", ["header", "handler"])
-async def test_expired_work_is_dropped_without_a_dead_letter(nats_broker: NatsServer, by: str) -> None:
-    recorder = Recorder()
-    recorder.failures = {"late": DeadlineExpired("late")}
+async def test_an_expired_question_is_dropped_without_a_dead_letter(nats_broker: NatsServer, by: str) -> None:
+    asked = 0
+
+    async def answer(_question: AskQuestion, _delivery: Delivery) -> None:
+        nonlocal asked
+        asked += 1
+        raise DeadlineExpired("late")
+
+    @asynccontextmanager
+    async def lifespan(service: Service) -> AsyncIterator[None]:
+        service.consume(topology.AGENT, AskQuestion, answer, workers=1)
+        yield
+
     headers = {subjects.HEADER_DEADLINE: "1000"} if by == "header" else None
-    async with parser(nats_broker, recorder), client_of(nats_broker.url) as client:
-        await client.jetstream().publish(INGEST, b'{"text":"late"}', headers=headers)
+    question = encode(AskQuestion(tenant="t", query_id="q", question="why?"))
+    settings = PlatformSettings(nats_url=nats_broker.url)
+    async with running_service("agent", settings, lifespan), client_of(nats_broker.url) as client:
+        await client.jetstream().publish(subjects.QUERIES_ASK, question, headers=headers)
 
         async def settled() -> bool:
-            return await parser_backlog(nats_broker) == 0
+            return (await client.jetstream().stream_info("QUERIES")).state.messages == 0
 
-        await eventually(settled, "the message is settled")
+        await eventually(settled, "the question is settled")
         assert await stored(client, "DEAD") == []
-    assert recorder.times("late") == (0 if by == "header" else 1)
+    assert asked == (0 if by == "header" else 1)
+
+
+async def test_a_document_has_no_deadline_once_it_is_accepted(nats_broker: NatsServer) -> None:
+    """INVARIANT: accepted is durable. A deadline on the ingestion message must not make it vanish without an end."""
+    recorder = Recorder()
+    headers = {subjects.HEADER_DEADLINE: "1000"}
+    async with parser(nats_broker, recorder), client_of(nats_broker.url) as client:
+        await client.jetstream().publish(INGEST, b'{"text":"late"}', headers=headers)
+        await eventually(lambda: recorder.times("late") == 1, "the document is parsed")
 
 
 async def test_a_producer_cannot_make_a_service_publish_for_it(nats_broker: NatsServer) -> None:

@@ -9,17 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode, SelectolaxError
 
 from services.parser.document import Block, Extracted, Heading, Section, SectionKind, Source
 
 _SKIPPED: Final = frozenset(
-    "audio button canvas datalist embed head iframe map nav noscript object script select style svg template video"
-    " -comment -doctype".split()
+    {
+        *("audio", "button", "canvas", "datalist", "embed", "head", "iframe", "map", "nav", "noscript", "object"),
+        *("script", "select", "style", "svg", "template", "video", "-comment", "-doctype"),
+    }
 )
 _BLOCKS: Final = frozenset(
-    "address article aside blockquote body caption center details dialog dd div dt fieldset figcaption figure footer"
-    " form header hr legend li main optgroup option p search section summary".split()
+    {
+        *("address", "article", "aside", "blockquote", "body", "caption", "center", "details", "dialog", "dd", "div"),
+        *("dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend", "li", "main", "p"),
+        *("search", "section", "summary"),
+    }
 )
 _HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 _LISTS: Final = frozenset({"ul", "ol", "dl", "menu"})
@@ -35,14 +40,22 @@ _LEAVE: Final = "/"
 
 def extract(source: Source) -> Extracted:
     """Read an HTML page; its title is `<title>`, else the first `<h1>`."""
-    tree = LexborHTMLParser(source.text(), options=LexborDocumentOptions.WO_EVENTS)
+    tree = _parse(source.text())
     named = tree.css_first("head > title") or tree.css_first("h1")
     return Extracted(named.text() if named else None, _tree_blocks(tree))
 
 
 def blocks(markup: str) -> Iterator[Block]:
     """Yield the blocks of a piece of HTML, as other formats embed it."""
-    return _tree_blocks(LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS))
+    return _tree_blocks(_parse(markup))
+
+
+def _parse(markup: str) -> LexborHTMLParser:
+    try:
+        return LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS)
+    except SelectolaxError as error:
+        # There is no HTML that cannot be parsed, only memory that runs out.
+        raise MemoryError from error
 
 
 def _tree_blocks(tree: LexborHTMLParser) -> Iterator[Block]:

@@ -24,8 +24,8 @@ _FRONT_MATTER_LINES: Final = 200
 _FRONT_MATTER_TITLE: Final = re.compile(r"title\s*[:=]\s*(.+)", re.I)
 # Blocks that begin with one of these tags are HTML; other angle brackets (`List<T>`, autolinks) are text.
 _HTML_TAG: Final = re.compile(
-    r" {0,3}(?:<!--|</?(?:address|article|aside|a|big|blockquote|br|b|center|code|dd|details|div|dl|dt|em|figure|footer|font"
-    r"|form|h[1-6]|header|hr|iframe|img|i|kbd|li|main|nav|ol|picture|pre|p|script|section|small|source|span|strong"
+    r" {0,3}(?:<!--|</?(?:address|article|aside|a|big|blockquote|br|b|center|code|dd|details|div|dl|dt|em|figure"
+    r"|footer|font|form|h[1-6]|header|hr|iframe|img|i|kbd|li|main|nav|ol|picture|pre|p|script|section|small|source|span|strong"
     r"|style|sub|summary|sup|svg|table|tbody|td|th|thead|tr|ul|u|video)(?=[\s/>]|$))",
     re.I,
 )
@@ -136,8 +136,8 @@ def _list(lines: list[str], start: int) -> Taken | None:
 
 def _continues_list(line: str, *, after_blank: bool) -> bool:
     """Items, what is indented under them and the lazy lines of their paragraphs belong to a list."""
-    if not line.strip() or (line[0] in " \t" and (line[:2] != " -" or not _BREAK.match(line))):
-        return not _ATX.match(line)
+    if not line.strip() or line.startswith(("  ", "\t")):
+        return True
     item = _ITEM.match(line) and not _BREAK.match(line)
     return bool(item) or not (after_blank or _starts_block(line) or _SETEXT.match(line))
 

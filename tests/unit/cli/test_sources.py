@@ -53,7 +53,7 @@ def test_the_same_folder_gives_the_same_ids_from_wherever_it_is_named(
 
 
 def test_folders_are_read_in_one_order_and_without_what_is_hidden(tmp_path: Path) -> None:
-    for name in ("b/2.md", "b/1.md", "a.md", ".git/config", "b/.hidden", "c.md"):
+    for name in ("b/2.md", "b/1.md", "a.md", ".git/config", "b/.hidden", "__pycache__/a.pyc", "c.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
     os.mkfifo(tmp_path / "pipe")

@@ -161,6 +161,17 @@ def test_points_that_arrive_after_a_delete_are_told_to_go(late: DocumentEvent) -
     assert kinds(after(FIRST.accepted(), SECOND.delete()), late) == [DocumentSuperseded]
 
 
+def test_a_delete_that_a_later_write_outran_still_ends_what_was_visible_before_it() -> None:
+    document = after(*INDEXED, THIRD.accepted())
+    assert document.visible_revision == 3
+    [fact] = facts(document, SECOND.delete())
+    assert isinstance(fact, DocumentDeleted)
+    assert fact.revision == 5
+    outrun = after(SECOND.delete(), state=document)
+    assert (outrun.status, outrun.revision, outrun.visible_revision) == ("accepted", 7, 0)
+    assert kinds(outrun, FIRST.batch(0)) == [DocumentSuperseded]
+
+
 def test_a_refusal_of_a_delete_that_was_carried_out_changes_nothing() -> None:
     document = after(FIRST.accepted(), SECOND.delete())
     assert after(SECOND.refused(), state=document) == document

@@ -10,7 +10,8 @@ from shared.messaging.requests import to_error, to_reply
 REQUEST_ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, errors.PlatformError) and kind not in (errors.PlatformError, errors.Misconfigured)
+    if issubclass(kind, errors.PlatformError)
+    and kind not in (errors.PlatformError, errors.Misconfigured, errors.RemoteFault)
 ]
 
 

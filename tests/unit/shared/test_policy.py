@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.codec import DecodeError
-from contracts.topology import PARSER
+from contracts.topology import AGENT, PARSER
 from shared.errors import Conflict, DeadlineExpired, InvalidMessage, NotFound, Overloaded, Rejected, Unavailable
 from shared.messaging.policy import LONGEST_DELAY_SECONDS, Action, backoff_seconds, decide, reason_of
 
@@ -27,8 +27,9 @@ def test_a_fault_gets_a_few_tries_only() -> None:
     assert decide(KeyError("x"), PARSER.max_faults, PARSER).action is Action.DEAD
 
 
-def test_expired_work_is_dropped_and_not_buried() -> None:
-    assert decide(DeadlineExpired("late"), 1, PARSER).action is Action.DROP
+def test_an_expired_question_is_dropped_but_an_accepted_document_is_tried_again() -> None:
+    assert decide(DeadlineExpired("late"), 1, AGENT).action is Action.DROP
+    assert decide(DeadlineExpired("late"), 1, PARSER).action is Action.RETRY
 
 
 def test_a_caller_s_retry_after_is_never_undercut() -> None:

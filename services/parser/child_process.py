@@ -1,0 +1,138 @@
+"""The parent's end of one sandboxed process."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final, Self
+
+from services.parser import frames
+from services.parser.errors import ExtractionError, SandboxUnavailable
+from services.parser.jobs import ChildConfig
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_PIPE_BYTES: Final = 256 << 10
+_KEPT_ERROR_BYTES: Final = 16 << 10
+_HELLO_BYTES: Final = 4096
+_EXIT_SECONDS: Final = 2.0
+# Rust, C++ and Python each end in their own way when an allocation fails.
+_OUT_OF_MEMORY: Final = (b"memory allocation of", b"bad_alloc", b"MemoryError")
+
+
+class ChildProcess:
+    """A running child; it dies with its parent and never outlives `kill`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._errors = bytearray()
+        self._error_reader = asyncio.create_task(self._collect_errors())
+        self.isolation: dict[str, bool] = {}
+        self.jobs = 0
+
+    @classmethod
+    async def start(cls, config: ChildConfig, directory: str, timeout_seconds: float) -> Self:
+        """Start a child and wait until it is ready; raises SandboxUnavailable with what it wrote to standard error."""
+        child = cls(await _spawn(config, directory))
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                hello, _ = await child.receive(_HELLO_BYTES)
+        except (TimeoutError, frames.FrameError, asyncio.IncompleteReadError) as error:
+            child.kill()
+            await child.wait()
+            raise SandboxUnavailable(f"The parser process did not start: {child.errors or repr(error)}") from error
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+        child.isolation = dict(hello.get("isolation", {}))
+        return child
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    @property
+    def errors(self) -> str:
+        """The end of what the child wrote to standard error."""
+        return self._errors.decode("utf-8", "replace").strip()
+
+    async def send(self, message: dict[str, Any], content: bytes | Path) -> None:
+        """Send a job and its content; raises ConnectionError when the child is gone."""
+        stream = self._process.stdin
+        assert stream is not None
+        self._errors.clear()
+        self.jobs += 1
+        stream.write(frames.encode(message))
+        async for part in _parts(content):
+            stream.write(part)
+            await stream.drain()
+
+    async def receive(self, max_bytes: int) -> tuple[dict[str, Any], int]:
+        """Return the next message and its size; raises FrameError, and IncompleteReadError when the child is gone."""
+        assert self._process.stdout is not None
+        return await frames.read(self._process.stdout, max_bytes)
+
+    def kill(self) -> None:
+        """End the child and everything in its process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Return the exit status once the child has ended and its last words are read."""
+        status = await self._process.wait()
+        await self._error_reader
+        return status
+
+    async def cause_of_death(self) -> ExtractionError:
+        """Say in words why the child ended in the middle of a job."""
+        try:
+            async with asyncio.timeout(_EXIT_SECONDS):
+                status = await self.wait()
+        except TimeoutError:
+            return ExtractionError("crashed", "The parser closed its output in the middle of the document.")
+        if status == -signal.SIGXCPU:
+            return ExtractionError("timeout", "The document needs more processor time than one document may use.")
+        # Without a reason of ours, SIGKILL is the kernel's way out of a lack of memory.
+        if status == -signal.SIGKILL or any(mark in self._errors for mark in _OUT_OF_MEMORY):
+            return ExtractionError("out_of_memory", "The document needs more memory than one document may use.")
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return ExtractionError("crashed", f"The parser crashed on this document ({how}). The file may be damaged.")
+
+    async def _collect_errors(self) -> None:
+        assert self._process.stderr is not None
+        while part := await self._process.stderr.read(4096):
+            self._errors += part
+            del self._errors[:-_KEPT_ERROR_BYTES]
+
+
+async def _spawn(config: ChildConfig, directory: str) -> asyncio.subprocess.Process:
+    # -P: the working directory is no place to import from; -B: nothing may be written anyway.
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-B", "-P", "-s", "-X", "faulthandler", "-m", "services.parser.sandbox_child"),
+        config.to_argument(),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=_PIPE_BYTES,
+        cwd=directory,
+        env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT)},
+        close_fds=True,
+        start_new_session=True,
+    )
+
+
+async def _parts(content: bytes | Path) -> AsyncIterator[bytes | memoryview]:
+    if isinstance(content, bytes):
+        for start in range(0, len(content), _PIPE_BYTES):
+            yield memoryview(content)[start : start + _PIPE_BYTES]
+        return
+    file = await asyncio.to_thread(content.open, "rb")
+    with file:
+        while part := await asyncio.to_thread(file.read, _PIPE_BYTES):
+            yield part

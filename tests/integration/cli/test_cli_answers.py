@@ -1,0 +1,82 @@
+"""`rag search`, `rag ask` and `rag documents`."""
+
+import pytest
+
+from tests.integration.cli.fake_gateway import TRACE_ID, FakeGateway, Rag
+
+
+def test_hits_are_shown_with_their_place_and_their_words(rag: Rag, gateway: FakeGateway) -> None:
+    told = rag("search", "broker messages", "-c", "default", "-k", "3", "--mode", "dense", "--filter", '{"year":2026}')
+    assert told.code == 0
+    assert "0.877" in told.out
+    assert "The guide p. 3" in told.out
+    assert "\x1b" not in told.out
+    assert gateway.bodies["search"] == {
+        "query": "broker messages",
+        "collection": "default",
+        "top_k": 3,
+        "mode": "dense",
+        "filter": {"year": 2026},
+    }
+
+
+def test_a_search_without_hits_says_so(rag: Rag) -> None:
+    told = rag("search", "nothing")
+    assert (told.code, told.out) == (0, "Nothing found.\n")
+
+
+def test_a_problem_is_one_line_with_its_code_and_its_trace(rag: Rag) -> None:
+    told = rag("search", "slow")
+    assert (told.code, told.out) == (1, "")
+    assert told.err == f"rag: nobody answers rag.v1.retrieve [dependency_unavailable, trace {TRACE_ID}]\n"
+
+
+def test_an_answer_comes_with_its_sources(rag: Rag) -> None:
+    told = rag("ask", "what do brokers do?")
+    assert told.code == 0
+    assert told.out.splitlines() == [
+        "Brokers keep messages [1].",
+        "",
+        "Sources",
+        "[1] The guide  file:guide/a.md",
+        "    “A broker keeps messages.”",
+    ]
+
+
+def test_no_answer_is_said_in_words(rag: Rag) -> None:
+    assert rag("ask", "unknown").out == "No answer found in the documents.\n"
+
+
+def test_the_steps_are_shown_when_asked_for(rag: Rag) -> None:
+    told = rag("ask", "what?", "--verbose")
+    assert '1. retrieve {"hits": 3}' in told.out
+    assert TRACE_ID in told.out
+
+
+@pytest.mark.parametrize("command", [("search", "x"), ("ask", "x"), ("documents",), ("documents", "a"), ("status",)])
+def test_every_command_speaks_json(rag: Rag, command: tuple[str, ...]) -> None:
+    told = rag(*command, "--json")
+    assert told.code == 0
+    assert isinstance(told.json, dict)
+    assert told.err == ""
+
+
+def test_documents_are_listed_across_pages_up_to_the_limit(rag: Rag, gateway: FakeGateway) -> None:
+    told = rag("documents", "--json", "--limit", "5", "--status", "indexed", "-c", "default")
+    assert [item["id"] for item in told.json["items"]] == ["d0", "d1", "d2", "d3", "d4"]
+    assert told.json["next_cursor"] == "5"
+    assert gateway.bodies["list"] == {"limit": "2", "cursor": "3", "status": "indexed", "collection": "default"}
+    assert "d6" in rag("documents").out
+
+
+def test_a_document_is_found_by_an_id_with_slashes_and_spaces(rag: Rag, gateway: FakeGateway) -> None:
+    told = rag("documents", "guide/in tro?.md")
+    assert told.code == 0
+    assert "guide/in tro?.md" in told.out
+    assert gateway.looks == {"guide/in tro?.md": 1}
+
+
+def test_an_unknown_document_is_a_failure(rag: Rag) -> None:
+    told = rag("documents", "unknown-1")
+    assert told.code == 1
+    assert "there is no document unknown-1 [not_found" in told.err

@@ -1,0 +1,94 @@
+import io
+import zipfile
+
+import pytest
+
+from services.parser.errors import ExtractionError
+from services.parser.media_types import BINARY, detect
+
+KNOWN = {"text/plain", "text/markdown", "text/html", "application/pdf"}
+OFFICE = "application/vnd.openxmlformats-officedocument."
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504
+PAGE = b"<!DOCTYPE html><html><body><p>Hello</p></body></html>"
+
+
+def archive(**members: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, text in members.items():
+            file.writestr(name.replace("__", "/"), text)
+    return buffer.getvalue()
+
+
+def found(content: bytes, declared: str | None = None, filename: str | None = None) -> str:
+    return detect(content, declared, filename, KNOWN).media_type
+
+
+@pytest.mark.parametrize(
+    ("content", "declared", "filename", "expected"),
+    [
+        (b"Just words.", None, None, "text/plain"),
+        (b"", None, None, "text/plain"),
+        (b"# Title", None, "notes.MD", "text/markdown"),
+        (b"# Title", "text/markdown; charset=utf-8", None, "text/markdown"),
+        (b"# Title", "text/x-markdown", None, "text/markdown"),
+        (b"# Title", "text/plain", "notes.md", "text/markdown"),
+        (b"# Title", "application/octet-stream", "notes.md", "text/markdown"),
+        (b"# Title", "text/markdown", "notes.txt", "text/markdown"),
+        (b"<p>Hello</p>", "text/html", None, "text/html"),
+        (b"<h1>Hello</h1><p>you</p>", None, None, "text/html"),
+        (b"<p align=center>badge</p>\n\n# Title", "text/markdown", None, "text/markdown"),
+        (b"<T> means any type", "text/plain", None, "text/plain"),
+        (b"a,b\n1,2\n", "text/csv", "table.csv", "text/plain"),
+        (b'{"a": 1}', "application/json", None, "text/plain"),
+        (b"print('hello')", None, "tool.py", "text/plain"),
+        (b"Subject: hello\n\nyou", None, "mail.eml", "message/rfc822"),
+        (b"<?xml version='1.0'?><feed/>", "text/plain", "a.txt", "application/xml"),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC ''><html/>", None, None, "text/html"),
+    ],
+)
+def test_text_is_what_it_is_declared_or_named(
+    content: bytes, declared: str | None, filename: str | None, expected: str
+) -> None:
+    assert found(content, declared, filename) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (PAGE, "text/html"),
+        (PAGE.decode().encode("utf-16"), "text/html"),
+        (b"<!-- saved --> \n" + PAGE, "text/html"),
+        (b"%PDF-1.7\n", "application/pdf"),
+        (b"\n\n%PDF-1.4\n", "application/pdf"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "image/png"),
+        (b"{\\rtf1 hello}", "application/rtf"),
+        (archive(word__document="x"), OFFICE + "wordprocessingml.document"),
+        (archive(xl__workbook="x"), OFFICE + "spreadsheetml.sheet"),
+        (archive(ppt__slides="x"), OFFICE + "presentationml.presentation"),
+        (archive(mimetype="application/epub+zip"), "application/epub+zip"),
+        (archive(other="x"), "application/zip"),
+        (b"PK\x03\x04 broken", "application/zip"),
+        (OLE + "WordDocument".encode("utf-16-le"), "application/msword"),
+        (OLE + "__substg1.0_".encode("utf-16-le"), "application/vnd.ms-outlook"),
+        (OLE, "application/x-ole-storage"),
+        (b"hello\0world" * 50, BINARY),
+        (bytes(range(256)) * 4, BINARY),
+    ],
+)
+def test_content_wins_over_declared_type_and_name(content: bytes, expected: str) -> None:
+    assert found(content, "text/markdown", "notes.md") == expected
+
+
+def test_text_under_a_name_of_a_binary_format_is_text() -> None:
+    assert found(b"Not a PDF at all", None, "report.pdf") == "text/plain"
+
+
+def test_a_type_with_an_extractor_is_kept() -> None:
+    assert detect(b"a,b\n", "text/csv", None, {*KNOWN, "text/csv"}).media_type == "text/csv"
+
+
+def test_office_files_under_a_password_are_named_as_such() -> None:
+    with pytest.raises(ExtractionError, match="password") as refused:
+        detect(OLE + "EncryptedPackage".encode("utf-16-le"), None, "plan.xlsx", KNOWN)
+    assert refused.value.code == "encrypted"
