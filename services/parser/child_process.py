@@ -39,12 +39,11 @@ class ChildProcess:
         try:
             async with asyncio.timeout(timeout_seconds):
                 hello, _ = await child.receive(_HELLO_BYTES)
-        except (TimeoutError, frames.FrameError, asyncio.IncompleteReadError) as error:
+        except BaseException as error:
             child.kill()
             await child.wait()
-            raise SandboxUnavailable(f"The parser process did not start: {child.errors or repr(error)}") from error
-        except asyncio.CancelledError:
-            child.kill()
+            if isinstance(error, TimeoutError | frames.FrameError | asyncio.IncompleteReadError):
+                raise SandboxUnavailable(f"The parser process did not start: {child.errors or repr(error)}") from error
             raise
         child.isolation = dict(hello.get("isolation", {}))
         return child
@@ -85,8 +84,7 @@ class ChildProcess:
 
     async def wait(self) -> int:
         """Return the exit status once the child has ended and its last words are read."""
-        status = await self._process.wait()
-        await self._error_reader
+        status, _, _ = await asyncio.gather(self._process.wait(), self._discard_output(), self._error_reader)
         return status
 
     async def cause_of_death(self) -> ExtractionError:
@@ -103,6 +101,14 @@ class ChildProcess:
             return ExtractionError("out_of_memory", "The document needs more memory than one document may use.")
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return ExtractionError("crashed", f"The parser crashed on this document ({how}). The file may be damaged.")
+
+    async def _discard_output(self) -> None:
+        """Read the pipe to its end: only there does asyncio close it, and a reader that lagged never got there."""
+        assert self._process.stdout is not None
+        # Somebody else may be reading, and then gets to the end.
+        with contextlib.suppress(RuntimeError):
+            while await self._process.stdout.read(_PIPE_BYTES):
+                pass
 
     async def _collect_errors(self) -> None:
         assert self._process.stderr is not None

@@ -49,7 +49,8 @@ class Sandbox:
         self._slots = asyncio.Semaphore(self._options.size)
         self._idle: asyncio.Queue[ChildProcess] = asyncio.Queue()
         self._children: set[ChildProcess] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._replacements: set[asyncio.Task[None]] = set()
+        self._burials: set[asyncio.Task[None]] = set()
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
     @property
@@ -61,22 +62,22 @@ class Sandbox:
     async def start(self) -> None:
         """Start the children; raises SandboxUnavailable when one does not come up."""
         self._directory = tempfile.TemporaryDirectory(prefix="parser-")
-        try:
-            await asyncio.gather(*(self._start_child() for _ in range(self._options.size + self._options.spares)))
-        except SandboxUnavailable:
+        starts = (self._start_child() for _ in range(self._options.size + self._options.spares))
+        failures = [failure for failure in await asyncio.gather(*starts, return_exceptions=True) if failure]
+        if failures:
             await self.close()
-            raise
+            raise failures[0]
         logger.info("parser_sandbox_started", extra={"children": len(self._children), "isolation": self.isolation})
 
     async def close(self) -> None:
         """End all children, also those at work: their extractions raise ExtractionError."""
-        tasks, self._tasks = self._tasks, set()
-        for task in tasks:
+        for task in self._replacements:
             task.cancel()
+        await asyncio.gather(*self._replacements, return_exceptions=True)
         children, self._children = self._children, set()
         for child in children:
             child.kill()
-        await asyncio.gather(*tasks, *(child.wait() for child in children), return_exceptions=True)
+        await asyncio.gather(*self._burials, *(child.wait() for child in children), return_exceptions=True)
         if self._directory:
             self._directory.cleanup()
             self._directory = None
@@ -128,13 +129,8 @@ class Sandbox:
         child.kill()
         if child in self._children:
             self._children.discard(child)
-            self._in_background(self._replace())
-            self._in_background(_bury(child, fault=fault))
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            _keep(self._burials, _bury(child, fault=fault))
+            _keep(self._replacements, self._replace())
 
     async def _start_child(self) -> None:
         options = self._options
@@ -153,6 +149,12 @@ class Sandbox:
                 logger.exception("parser_child_start_failed", extra={"retry_in_seconds": delay_seconds})
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(delay_seconds * 2, _LONGEST_RESTART_DELAY_SECONDS)
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _bury(child: ChildProcess, *, fault: bool) -> None:

@@ -9,13 +9,39 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import BertProcessing
 
-WORDS = ["the", "of", "and", "to", "in", "pump", "valve", "pressure", "bar", "vessel", "starts", "when", "falls", "below", "four", "second"]
+WORDS = [
+    "the",
+    "of",
+    "and",
+    "to",
+    "in",
+    "pump",
+    "valve",
+    "pressure",
+    "bar",
+    "vessel",
+    "starts",
+    "when",
+    "falls",
+    "below",
+    "four",
+    "second",
+]
 
 
 def small_tokenizer() -> Tokenizer:
     """Return a new tokenizer of the same kind as the embedding model's."""
     letters = string.ascii_lowercase + string.digits
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *string.punctuation, *(f"##{one}" for one in letters), *WORDS]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *letters,
+        *string.punctuation,
+        *(f"##{one}" for one in letters),
+        *WORDS,
+    ]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = BertNormalizer(lowercase=True)

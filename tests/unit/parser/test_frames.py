@@ -29,7 +29,15 @@ async def test_a_message_arrives_as_it_was_sent() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xc1", msgpack.packb([1]), msgpack.packb(MESSAGE) + b"x", b"\x91" * 5_000, b"\xa2\xff\xff", b"\x81\x90\x01"],
+    [
+        b"",
+        b"\xc1",
+        msgpack.packb([1]),
+        msgpack.packb(MESSAGE) + b"x",
+        b"\x91" * 5_000,
+        b"\xa2\xff\xff",
+        b"\x81\x90\x01",
+    ],
     ids=["empty", "reserved", "list", "trailing", "nested", "not UTF-8", "list as key"],
 )
 def test_garbage_is_refused(payload: bytes) -> None:
@@ -54,7 +62,14 @@ def test_a_chunk_travels_unchanged() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [None, [], [3, "text"], [3, b"text", [], None, 0, 4, ""], [3, "nul\0", [], None, 0, 4, ""], [3, "t", [1], None, 0, 1, ""]],
+    [
+        None,
+        [],
+        [3, "text"],
+        [3, b"text", [], None, 0, 4, ""],
+        [3, "nul\0", [], None, 0, 4, ""],
+        [3, "t", [1], None, 0, 1, ""],
+    ],
 )
 def test_what_is_no_chunk_is_refused(fields: object) -> None:
     with pytest.raises(frames.FrameError):

@@ -30,7 +30,7 @@ def test_sections_carry_their_headings() -> None:
     [
         ("<p>a <b>b</b>c</p>d", [("text", "a bc"), ("text", "d")]),
         ("<p>one<br>two  \n three</p>", [("text", "one\ntwo three")]),
-        ("<p>Fish &amp; chips &lt;3&nbsp;&euro;&#8217;</p>", [("text", "Fish & chips <3 €’")]),
+        ("<p>Fish &amp; chips &lt;3&nbsp;&euro;&#8212;</p>", [("text", "Fish & chips <3 €—")]),
         ("<ul><li>a<li>b<ul><li>c</ul><li>d</ul>", [("list", "- a\n- b\n  - c\n- d")]),
         ("<ol><li>a<p>more</p><li>b</ol>", [("list", "1. a\n   more\n2. b")]),
         ("<dl><dt>term<dd>meaning</dl>", [("list", "term\n  meaning")]),

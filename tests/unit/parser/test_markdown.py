@@ -93,7 +93,9 @@ def test_headings_are_those_of_commonmark() -> None:
     assert headings(TRICKY) == headings_by_the_book(body)
 
 
-LINES = st.sampled_from(["# A", "## B ##", "text", "", "===", "---", "- item", "```", "  more", "1. one", "> quote", "***"])
+LINES = st.sampled_from(
+    ["# A", "## B ##", "text", "", "===", "---", "- item", "```", "  more", "1. one", "> quote", "***"]
+)
 
 
 @given(lines=st.lists(LINES, max_size=12))
@@ -104,7 +106,8 @@ def test_every_line_of_text_is_kept(lines: list[str]) -> None:
 
 
 def test_blocks_have_their_kind_and_headings() -> None:
-    text = "# A\n\nPara\nline\n\n## B\n\n- one\n- two\n\n  still two\n\n```sh\nls\n\npwd\n```\n\na | b\n--|--\n1 | 2\n\n    code\n"
+    text = "# A\n\nPara\nline\n\n## B\n\n- one\n- two\n\n  still two\n\n```sh\nls\n\npwd\n```\n"
+    text += "\na | b\n--|--\n1 | 2\n\n    code\n"
     assert sections(text) == [
         ("text", "Para\nline", ("A",)),
         ("list", "- one\n- two\n\n  still two", ("A", "B")),
@@ -154,7 +157,14 @@ def test_embedded_html_becomes_text(text: str, kept: list[tuple[str, str, tuple[
 
 @pytest.mark.parametrize(
     "line",
-    ["#" + " " * 200_000 + "x", "- " * 100_000, "|" + "-" * 200_000 + "x", "`" * 200_000, "<" * 200_000, "    " * 50_000],
+    [
+        "#" + " " * 200_000 + "x",
+        "- " * 100_000,
+        "|" + "-" * 200_000 + "x",
+        "`" * 200_000,
+        "<" * 200_000,
+        "    " * 50_000,
+    ],
     ids=["heading", "list", "table", "fence", "html", "indent"],
 )
 def test_no_line_takes_more_than_linear_time(line: str) -> None:

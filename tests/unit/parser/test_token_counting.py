@@ -11,7 +11,9 @@ from services.parser.token_counting import TokenCounter
 from tests.unit.parser.small_tokenizer import small_tokenizer
 
 # Where BERT's rules differ from a split at white space: punctuation, ideographs, accents, marks, invisible characters.
-AWKWARD = st.text(st.sampled_from("ab é1 .,-_'\n\t\u00a0\u3000中文かなाน\u0301\u200b\u200d≠;😀漢\U00020001"), max_size=80)
+AWKWARD = st.text(
+    st.sampled_from("ab é1 .,-_'\n\t\u00a0\u3000中文かなाน\u0301\u200b\u200d≠;😀漢\U00020001"), max_size=80
+)
 
 
 @pytest.fixture(scope="module")
