@@ -23,7 +23,7 @@ from shared.settings import load
 RARE_WORKERS = 4
 
 
-def lifespan_of(settings: PersistenceSettings) -> Lifespan:
+def build_lifespan(settings: PersistenceSettings) -> Lifespan:
     """Return what opens the database, binds the handlers and closes everything in reverse."""
 
     @asynccontextmanager
@@ -79,7 +79,7 @@ def answer(service: Service, writer: GroupCommit, pool: ReadPool, settings: Pers
 def main() -> None:
     """Run the service until it is told to stop."""
     settings = load(PersistenceSettings)
-    run_service("persistence", settings, lifespan_of(settings))
+    run_service("persistence", settings, build_lifespan(settings))
 
 
 if __name__ == "__main__":

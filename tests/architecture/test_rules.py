@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
+
+from shared.settings import EmbeddingModelSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGES = ("contracts", "shared", "services")
@@ -91,3 +94,26 @@ def test_every_setting_says_what_it_is_for(service: str) -> None:
     assert settings
     undescribed = [field for one in settings for field, info in one.model_fields.items() if not info.description]
     assert undescribed == []
+
+
+@pytest.mark.parametrize("service", (*SERVICES, "cli"))
+def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) -> None:
+    readme = (PROJECT / "services" / service / "README.md").read_text(encoding="utf-8")
+    shared = set(EmbeddingModelSettings.model_fields)
+    module = importlib.import_module(f"services.{service}.settings")
+    own = {
+        field
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__ and issubclass(value, BaseSettings)
+        for field in value.model_fields
+    }
+    missing = [f"RAG_{field.upper()}" for field in sorted(own - shared) if f"RAG_{field.upper()}" not in readme]
+    assert missing == []
+
+
+def test_the_configuration_page_lists_every_shared_setting_with_its_meaning() -> None:
+    page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for field, info in EmbeddingModelSettings.model_fields.items():
+        line = next((line for line in page.splitlines() if line.startswith(f"| `RAG_{field.upper()}` |")), None)
+        assert line is not None, f"RAG_{field.upper()} is missing"
+        assert (info.description or "") in line

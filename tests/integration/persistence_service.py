@@ -17,7 +17,7 @@ from contracts.facts import ChunksIndexed, DocumentParsed
 from contracts.messages import Fact, Message
 from contracts.retrieval import FenceReply
 from contracts.topology import Consumer
-from services.persistence.app import lifespan_of
+from services.persistence.app import build_lifespan
 from services.persistence.settings import PersistenceSettings
 from shared.messaging.consuming import Handler, RawHandler
 from shared.messaging.delivery import Delivery
@@ -120,7 +120,7 @@ async def persistence(
 ) -> AsyncIterator[Stand]:
     """Run the service; `prepare` may change it before it binds its handlers."""
     chosen = PersistenceSettings(nats_url=server.url, data_dir=data, drain_seconds=5, **settings)
-    opened = lifespan_of(chosen)
+    opened = build_lifespan(chosen)
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
