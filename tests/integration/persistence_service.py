@@ -16,11 +16,8 @@ from contracts.codec import encode
 from contracts.facts import ChunksIndexed, DocumentParsed
 from contracts.messages import Fact, Message
 from contracts.retrieval import FenceReply
-from contracts.topology import Consumer
 from services.persistence.app import build_lifespan
 from services.persistence.settings import PersistenceSettings
-from shared.messaging.consuming import Handler, RawHandler
-from shared.messaging.delivery import Delivery
 from shared.service import Service
 from tests.running import client_of, eventually, running_service, stored
 from tests.servers import NatsServer
@@ -130,28 +127,6 @@ async def persistence(
 
     async with running_service("persistence", chosen, lifespan) as service, client_of(server.url) as client:
         yield Stand(service, client)
-
-
-def everything_twice(service: Service) -> None:
-    """Have every handler called twice with every message, as after a crash between its work and its acknowledgement."""
-    consume_raw, consume = service.consume_raw, service.consume
-
-    def raw_twice(consumer: Consumer, handler: RawHandler, *, workers: int) -> None:
-        async def twice(delivery: Delivery) -> None:
-            await handler(delivery)
-            await handler(delivery)
-
-        consume_raw(consumer, twice, workers=workers)
-
-    def decoded_twice(consumer: Consumer, model: Any, handler: Handler[Any], *, workers: int) -> None:
-        async def twice(message: Any, delivery: Delivery) -> None:
-            await handler(message, delivery)
-            await handler(message, delivery)
-
-        consume(consumer, model, twice, workers=workers)
-
-    service.consume_raw = raw_twice  # type: ignore[method-assign]
-    service.consume = decoded_twice  # type: ignore[method-assign]
 
 
 @asynccontextmanager

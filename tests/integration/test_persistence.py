@@ -14,8 +14,8 @@ from contracts.facts import (
     DocumentSuperseded,
     QueryAnswered,
 )
-from tests.integration.persistence_service import TENANT, everything_twice, fence, persistence
-from tests.running import eventually
+from tests.integration.persistence_service import TENANT, fence, persistence
+from tests.running import eventually, everything_twice
 from tests.servers import NatsServer
 
 

@@ -13,8 +13,8 @@ from contracts.messages import Fact
 from shared.errors import Unavailable
 from shared.messaging.provisioning import consumer_config
 from shared.service import Service
-from tests.integration.persistence_service import TENANT, everything_twice, persistence
-from tests.running import eventually, stored
+from tests.integration.persistence_service import TENANT, persistence
+from tests.running import eventually, stored, everything_twice
 from tests.servers import NatsServer
 
 
