@@ -18,6 +18,8 @@ DAY: Final = 24 * 60 * MINUTE
 # The window must outlive the slowest redelivery of the message whose effect is published again, else the repeat of a
 # publish after a crash is a second message.
 DEDUPE_WINDOW_SECONDS: Final = 10 * MINUTE
+# Measured at 30 documents a second beside a saturated model: 0 s costs 14 ms a document around it, 0.1 s 11, 0.3 s 7.
+BULK_LINGER_SECONDS: Final = 0.3
 
 
 class Retention(StrEnum):
@@ -64,6 +66,7 @@ class Consumer:
 
     `ack_wait_seconds` covers one heartbeat lost, not the whole work: handlers report progress while they run.
     `max_deliver` bounds every kind of failure, `max_faults` the unexpected ones, which rarely heal by themselves.
+    `linger_seconds` is how long a fetch in a dense flow waits for company, where throughput counts and not the moment.
     Only where somebody waits for the answer does a deadline count: a document that was accepted has none.
     """
 
@@ -75,21 +78,33 @@ class Consumer:
     max_faults: int = 5
     max_ack_pending: int = 256
     honours_deadline: bool = False
+    linger_seconds: float = 0.0
 
 
 PARSER: Final = Consumer("parser", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=32)
-INTAKE: Final = Consumer("persistence-intake", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=512)
-EMBEDDER: Final = Consumer("embedder", "CHUNKS", (subjects.CHUNKS_READY,), max_ack_pending=256)
-RETRIEVER: Final = Consumer("retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128)
+INTAKE: Final = Consumer(
+    "persistence-intake", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=512, linger_seconds=BULK_LINGER_SECONDS
+)
+EMBEDDER: Final = Consumer(
+    "embedder", "CHUNKS", (subjects.CHUNKS_READY,), max_ack_pending=256, linger_seconds=BULK_LINGER_SECONDS
+)
+RETRIEVER: Final = Consumer(
+    "retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128, linger_seconds=BULK_LINGER_SECONDS
+)
 # The other facts are persistence's own; reading them back would cost more than everything else it does.
 PERSISTENCE: Final = Consumer(
-    "persistence", "FACTS", (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED), max_ack_pending=512
+    "persistence",
+    "FACTS",
+    (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED),
+    max_ack_pending=512,
+    linger_seconds=BULK_LINGER_SECONDS,
 )
 CLEANUP: Final = Consumer(
     "retriever-cleanup",
     "FACTS",
     (subjects.DOCUMENT_INDEXED, subjects.DOCUMENT_SUPERSEDED, subjects.DOCUMENT_DELETED),
     max_ack_pending=256,
+    linger_seconds=BULK_LINGER_SECONDS,
 )
 AGENT: Final = Consumer(
     "agent",

@@ -5,6 +5,7 @@ Stop (SIGTERM): not ready, stop fetching, finish or give back what was fetched, 
 """
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -164,10 +165,14 @@ class Service:
         await self.client.subscribe(subjects.HEALTH, cb=self._answer_health)
         self._draining = Draining(self._subscribers)
         await self._broker.start()
+        self._draining.pull_continuously({consumer.name: consumer.linger_seconds for consumer in self._consumers})
         for consumer in self._consumers:
             self.health.fetched(consumer.name)
         await self.client.flush()
         self.health.waiting_for = None
+        # What start-up made lives as long as the process: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         log.info("service_ready", consumers=[consumer.name for consumer in self._consumers])
 
     async def _look_at_consumers(self) -> None:

@@ -1,7 +1,7 @@
 """Binding handlers to durable consumers, and giving back what was fetched when the process stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from faststream.middlewares import AckPolicy
@@ -14,6 +14,7 @@ from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.messaging.broker import INBOX_PREFIX
 from shared.messaging.delivery import Delivery
+from shared.messaging.pulling import ContinuousPull
 
 M = TypeVar("M", bound=Message)
 Handler = Callable[[M, Delivery], Awaitable[None]]
@@ -73,6 +74,13 @@ class Draining:
         for subscriber in subscribers:
             self._give_back_when_stopped(subscriber)
 
+    def pull_continuously(self, linger_seconds: Mapping[str, float]) -> None:
+        """Replace the library's way to fetch in subscribers that have started; how long each lingers goes by durable."""
+        for subscriber in self._subscribers:
+            if subscriber.subscription is not None:
+                durable = subscriber.subscription._consumer
+                subscriber.subscription = ContinuousPull(subscriber.subscription, linger_seconds.get(durable, 0.0))
+
     def _give_back_when_stopped(self, subscriber: PullStreamSubscriber) -> None:
         """FastStream drops what it fetched but did not start; until the ack wait is over nobody else would get it."""
         process = subscriber.consume
@@ -100,7 +108,10 @@ class Draining:
             _, *fetching = tasks
             await _finished(fetching, timeout_seconds)
             subscriber.send_stream.close()
-        return await _finished(tasks, deadline - asyncio.get_running_loop().time())
+        unfinished = await _finished(tasks, deadline - asyncio.get_running_loop().time())
+        if isinstance(subscriber.subscription, ContinuousPull):
+            self.given_back += await subscriber.subscription.give_back()
+        return unfinished
 
 
 async def _finished(tasks: list[asyncio.Task[Any]], timeout_seconds: float) -> int:
