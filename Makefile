@@ -40,6 +40,11 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser")
 test-unit: .set-up-dev ## Run the tests that need no server
 	@exec $(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
+.PHONY: bench-scifact
+bench-scifact: .set-up-dev ## SciFact through the platform beside its yardsticks, some 8 minutes (DATA=folder of the corpus)
+	@test -n "$(DATA)" || { echo "bench-scifact: give the folder that holds corpus.jsonl.gz: make bench-scifact DATA=..." >&2; exit 2; }
+	@exec $(BIN)/python -m tests.load.scifact --data "$(DATA)"
+
 ##@ Check
 
 .PHONY: check

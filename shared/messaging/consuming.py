@@ -75,7 +75,7 @@ class Draining:
             self._give_back_when_stopped(subscriber)
 
     def pull_continuously(self, linger_seconds: Mapping[str, float]) -> None:
-        """Replace the library's way to fetch in subscribers that have started; how long each lingers goes by durable."""
+        """Replace the library's way to fetch once subscribers have started; lingering is by name of the durable."""
         for subscriber in self._subscribers:
             if subscriber.subscription is not None:
                 durable = subscriber.subscription._consumer

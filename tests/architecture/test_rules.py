@@ -96,7 +96,7 @@ def test_every_setting_says_what_it_is_for(service: str) -> None:
     assert undescribed == []
 
 
-@pytest.mark.parametrize("service", (*SERVICES, "cli"))
+@pytest.mark.parametrize("service", [*SERVICES, "cli"])
 def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) -> None:
     readme = (PROJECT / "services" / service / "README.md").read_text(encoding="utf-8")
     shared = set(EmbeddingModelSettings.model_fields)

@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 from shared.messaging.provisioning import consumer_config
 from shared.service import Service
 from tests.integration.persistence_service import TENANT, persistence
-from tests.running import eventually, stored, everything_twice
+from tests.running import eventually, everything_twice, stored
 from tests.servers import NatsServer
 
 

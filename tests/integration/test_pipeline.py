@@ -16,8 +16,14 @@ from contracts.chunks import ChunksEmbedded, ChunksReady
 from contracts.codec import decode, encode
 from contracts.facts import ChunksIndexed, DocumentDeleted, DocumentIndexed, DocumentParsed, DocumentSuperseded
 from contracts.messages import Message
-from contracts.retrieval import FenceReply, FenceRequest, IndexCountsReply, IndexCountsRequest
-from contracts.retrieval import RetrieveReply, RetrieveRequest
+from contracts.retrieval import (
+    FenceReply,
+    FenceRequest,
+    IndexCountsReply,
+    IndexCountsRequest,
+    RetrieveReply,
+    RetrieveRequest,
+)
 from services.embedder import app as embedder
 from services.embedder.settings import EmbedderSettings
 from services.parser import app as parser
@@ -49,7 +55,9 @@ class Pipeline:
         await self.client.jetstream().publish(subject, encode(fact))
 
     async def facts(self, kind: type[Message], subject: str) -> list[Any]:
-        return [decode(kind, message.data) for message in await stored(self.client, "FACTS") if message.subject == subject]
+        return [
+            decode(kind, message.data) for message in await stored(self.client, "FACTS") if message.subject == subject
+        ]
 
     async def chunks(self) -> int:
         request = IndexCountsRequest(tenant=TENANT)
@@ -105,7 +113,7 @@ async def running(nats_broker: NatsServer, tmp_path: Path) -> AsyncIterator[Pipe
 
 
 async def test_each_message_handled_twice_leaves_every_effect_once(running: Pipeline) -> None:
-    """INVARIANT: effects happen once. An id that does not follow from document, revision and place would double them."""
+    """INVARIANT: effects happen once. Ids that do not follow from document, revision and place double them."""
     revision = await running.ingest(id="canal", title="Canal", text=TEXT, metadata={"country": "nl"})
     await running.worked_off()
     parsed = await running.facts(DocumentParsed, subjects.DOCUMENT_PARSED)
@@ -167,9 +175,7 @@ async def test_a_superseded_revision_that_still_answers_stays_until_its_successo
     await running.worked_off()
     indexed = DocumentIndexed(tenant=TENANT, document_id="map", revision=revision, collection="default", chunks=1)
     await running.say(subjects.DOCUMENT_INDEXED, indexed)
-    superseded = DocumentSuperseded(
-        tenant=TENANT, document_id="map", revision=revision, current_revision=revision + 5
-    )
+    superseded = DocumentSuperseded(tenant=TENANT, document_id="map", revision=revision, current_revision=revision + 5)
     await running.worked_off()
     await running.say(subjects.DOCUMENT_SUPERSEDED, superseded)
     await running.worked_off()
