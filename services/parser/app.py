@@ -59,7 +59,10 @@ async def start_sandbox(settings: ParserSettings) -> Sandbox:
         overlap_tokens=settings.parser_overlap_tokens,
         prefix_tokens=settings.parser_prefix_tokens,
     )
-    sandbox = Sandbox(tokenizer, SandboxOptions(chunking=limits, size=settings.parser_workers))
+    options = SandboxOptions(
+        chunking=limits, size=settings.parser_workers, max_jobs_per_child=settings.parser_child_documents
+    )
+    sandbox = Sandbox(tokenizer, options)
     try:
         await sandbox.start()
     except SandboxUnavailable as error:

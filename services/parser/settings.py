@@ -9,6 +9,9 @@ class ParserSettings(EmbeddingModelSettings):
     """How large a chunk is, and what one document may cost."""
 
     parser_workers: int = Field(default=2, ge=1, le=64, description="Documents in work at once, a child process each.")
+    parser_child_documents: int = Field(
+        default=2_000, ge=1, description="Documents that one child process reads before a fresh one takes its place."
+    )
     parser_tokenizer: str = Field(
         default="bge-small-en-v1.5-int8", description="Pinned model whose tokenizer measures chunks."
     )
