@@ -13,8 +13,8 @@ class RetrieverSettings(EmbeddingModelSettings):
     qdrant_prefix: str = Field(default="rag", pattern=r"^[a-z0-9_-]{1,32}$", description="Prefix of collection names.")
     qdrant_timeout_seconds: int = Field(default=10, ge=1, le=300, description="Patience with the Qdrant server.")
     qdrant_replication_factor: int = Field(default=1, ge=1, le=9, description="Copies of each shard on a cluster.")
-    retriever_workers: int = Field(default=16, ge=1, le=256, description="Batches that are indexed at the same time.")
-    retriever_cleanup_workers: int = Field(default=16, ge=1, le=256, description="Clean-ups at the same time.")
+    retriever_workers: int = Field(default=32, ge=1, le=256, description="Batches that are indexed at the same time.")
+    retriever_cleanup_workers: int = Field(default=32, ge=1, le=256, description="Clean-ups at the same time.")
     retriever_search_rounds: int = Field(
         default=4, ge=1, le=8, description="How often a search looks deeper when hits are hidden."
     )
