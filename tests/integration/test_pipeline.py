@@ -32,12 +32,13 @@ from services.retriever import app as retriever
 from services.retriever.settings import RetrieverSettings
 from shared import models
 from shared.messaging.requests import Requester
-from shared.service import Service
+from shared.service import Lifespan, Service
+from shared.settings import PlatformSettings
 from tests.running import client_of, eventually, everything_twice, running_service, stored
 from tests.servers import NatsServer
 
 TENANT = "acme"
-TEXT = "\n\n".join(f"Lock {n} of the canal lifts ships by {n + 3} metres. " * 12 for n in range(40))
+TEXT = "\n\n".join((f"Lock {n} of the canal lifts ships by {n + 3} metres. " * 12).strip() for n in range(40))
 
 
 @dataclass
@@ -85,17 +86,18 @@ class Pipeline:
 
 @asynccontextmanager
 async def pipeline(server: NatsServer, data: Path) -> AsyncIterator[Pipeline]:
-    parts = (
-        ("parser", ParserSettings(nats_url=server.url, drain_seconds=5, parser_workers=1), parser.build_lifespan),
-        ("embedder", EmbedderSettings(nats_url=server.url, drain_seconds=5), embedder.build_lifespan),
-        ("retriever", RetrieverSettings(nats_url=server.url, drain_seconds=5, data_dir=data), retriever.build_lifespan),
-    )
+    parsing = ParserSettings(nats_url=server.url, drain_seconds=5, parser_workers=1)
+    embedding = EmbedderSettings(nats_url=server.url, drain_seconds=5)
+    retrieving = RetrieverSettings(nats_url=server.url, drain_seconds=5, data_dir=data)
+    parts: list[tuple[str, PlatformSettings, Lifespan]] = [
+        ("parser", parsing, parser.build_lifespan(parsing)),
+        ("embedder", embedding, embedder.build_lifespan(embedding)),
+        ("retriever", retrieving, retriever.build_lifespan(retrieving)),
+    ]
     async with AsyncExitStack() as stack:
         services: list[Service] = [
-            await stack.enter_async_context(
-                running_service(name, settings, build(settings), prepare=everything_twice)  # type: ignore[operator]
-            )
-            for name, settings, build in parts
+            await stack.enter_async_context(running_service(name, settings, lifespan, prepare=everything_twice))
+            for name, settings, lifespan in parts
         ]
         client = await stack.enter_async_context(client_of(server.url))
         yield Pipeline(client, services[0].requester)
