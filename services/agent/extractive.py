@@ -62,10 +62,15 @@ def candidates(question: str, chunks: Sequence[RetrievedChunk], *, limit: int) -
     """Return the `limit` most promising sentences of the passages, best first; one that repeats comes once."""
     passages = [_passage(chunk) for chunk in chunks]
     weights = question_weights(question, [passage.words for passage in passages])
+    asked = " ".join(question.casefold().split())
     found: dict[str, Candidate] = {}
     for passage in passages:
         for candidate in _candidates_in(passage, weights):
-            found.setdefault(" ".join(candidate.sentence.text.split()), candidate)
+            said = " ".join(candidate.sentence.text.split())
+            # Nothing fits a question as well as the question itself, wherever somebody wrote it down. Keywords, which
+            # carry no question mark, may well stand in their answer.
+            if not (asked.endswith("?") and asked in said.casefold()):
+                found.setdefault(said, candidate)
     return sorted(found.values(), key=lambda candidate: -candidate.support)[:limit]
 
 

@@ -37,6 +37,13 @@ def test_the_sentence_that_answers_comes_first(question: str, answer: str) -> No
     assert texts_of(selected(question, CHUNKS))[0] == answer
 
 
+@pytest.mark.parametrize(("question", "quoted"), [("When did the harbour open?", False), ("harbour", True)])
+def test_a_question_that_is_written_down_somewhere_does_not_answer_itself(question: str, quoted: bool) -> None:
+    text = f'Visitors often ask "{question}" at the desk.'
+    found = candidates(question, [chunk_of("desk", text)], limit=16)
+    assert [one.sentence.text for one in found] == ([text] if quoted else [])
+
+
 def test_a_sentence_is_compared_under_its_title_and_lead() -> None:
     ticket = next(one for one in candidates("ticket cost", CHUNKS, limit=16) if "crowns" in one.sentence.text)
     assert ticket.embedded_text == "Museum: What does a ticket cost? Adults pay 7 crowns."
