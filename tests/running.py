@@ -90,7 +90,7 @@ async def stored(client: Client, stream: str) -> list[Msg]:
     state = (await jetstream.stream_info(stream)).state
     if state.messages == 0:
         return []
-    subscription = await jetstream.subscribe(">" if stream == "ALL" else "", stream=stream, ordered_consumer=True)
+    subscription = await jetstream.subscribe("", stream=stream, ordered_consumer=True)
     try:
         return [await subscription.next_msg(timeout=5) for _ in range(state.messages)]
     finally:

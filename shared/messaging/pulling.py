@@ -22,6 +22,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 # The next message comes this soon after the one before: a flow is dense.
 DENSE_SECONDS: Final = 0.05
+REFUSAL_PAUSE_SECONDS: Final = 1.0
 _NANOSECONDS: Final = 1_000_000_000
 _HEARTBEAT_STATUS: Final = "100"
 
@@ -41,6 +42,7 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         self._queue = subscription._sub._pending_queue
         self._requested = 0
         self._heard_at = 0.0
+        self._refused = False
         self._closed = False
         self._linger_seconds = linger_seconds
 
@@ -58,6 +60,9 @@ class ContinuousPull(JetStreamContext.PullSubscription):
             first = self._accept(await self._sub.next_msg(timeout))
             messages = [first] if first else []
         if not messages:
+            if self._refused:
+                # A consumer that is gone answers at once: asking again at once would spin.
+                await asyncio.sleep(REFUSAL_PAUSE_SECONDS)
             raise TimeoutError
         if self._linger_seconds and time.monotonic() - entered_at < DENSE_SECONDS:
             # Fewer, larger steps leave the processor to the work that needs it. A message after a pause is not held
@@ -116,9 +121,11 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         headers = message.headers or {}
         status = headers.get("Status")
         if status is None:
+            self._refused = False
             self._requested = max(0, self._requested - 1)
             return message
         if status != _HEARTBEAT_STATUS:
             unserved = headers.get("Nats-Pending-Messages", "")
-            self._requested = max(0, self._requested - int(unserved)) if unserved.isdigit() else 0
+            self._refused = not unserved.isdigit()
+            self._requested = 0 if self._refused else max(0, self._requested - int(unserved))
         return None

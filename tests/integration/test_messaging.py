@@ -229,3 +229,12 @@ async def test_a_dead_letter_too_large_for_a_message_keeps_its_payload_in_the_ob
         headers = (await stored(client, "DEAD"))[0].headers or {}
         store = await client.jetstream().object_store(subjects.UPLOADS_BUCKET)
         assert (await store.get(headers["Rag-Dead-Object"])).data == payload
+
+
+async def test_a_consumer_that_is_deleted_does_not_make_its_service_spin(nats_broker: NatsServer) -> None:
+    """INVARIANT: a fault of the broker costs little. A refused pull that is repeated at once takes a whole core."""
+    async with parser(nats_broker, Recorder()), client_of(nats_broker.url) as client:
+        await client.jetstream().delete_consumer("INGEST", "parser")
+        pulls = await client.subscribe("$JS.API.CONSUMER.MSG.NEXT.INGEST.parser")
+        await asyncio.sleep(3)
+        assert pulls.pending_msgs <= 5
