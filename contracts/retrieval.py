@@ -17,8 +17,9 @@ class RetrieveRequest(Message):
     query: str = Field(min_length=1)
     collection: CollectionName | None = None
     top_k: int = Field(default=10, ge=1, le=100)
-    mode: SearchMode = "dense"
+    mode: SearchMode = "hybrid"
     filter: dict[str, Any] | None = None
+    rerank: bool = False
 
 
 class RetrievedChunk(Message):
@@ -40,11 +41,15 @@ class RetrievedChunk(Message):
 
 
 class RetrieveReply(Message):
-    """Hits, best first, and where the time went (milliseconds)."""
+    """Hits, best first, and where the time went (milliseconds).
+
+    `reranked` answers a request to rerank: false means that the time did not suffice and the order is the search's own.
+    """
 
     hits: list[RetrievedChunk]
     took_ms: dict[str, float]
     model: str
+    reranked: bool | None = None
 
 
 class EmbedRequest(Message):

@@ -46,7 +46,7 @@ class Answering:
             query=question.question,
             collection=question.collection,
             top_k=question.top_k,
-            mode="dense",
+            mode="hybrid",
             filter=question.filter,
         )
         return await self._ask(subjects.RETRIEVE, request, RetrieveReply, deadline=deadline)

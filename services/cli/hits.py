@@ -29,6 +29,8 @@ def print_hits(query: str, reply: dict[str, Any]) -> None:
     for rank, hit in enumerate(hits, start=1):
         table.add_row(str(rank), f"{hit['score']:.3f}", _document(hit), snippet(hit["text"], query))
     show(table)
+    if reply.get("reranked") is False:
+        show("Not reranked: its time was spent before it had an order.")
 
 
 def snippet(text: str, query: str) -> Text:

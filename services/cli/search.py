@@ -20,7 +20,8 @@ def search(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
     collection: Collection = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, max=100, metavar="N", help="Hits to show.")] = 10,
-    mode: Annotated[Mode | None, typer.Option(help="How to search; without it the gateway decides.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="By meaning (dense), by words (sparse) or both [hybrid].")] = None,
+    rerank: Annotated[bool, typer.Option("--rerank", help="Read the first hits again with the query.")] = False,
     filter_json: Filter = None,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
@@ -32,7 +33,8 @@ def search(
     from services.cli.terminal import print_json
 
     body: dict[str, Any] = {"query": query, "collection": collection, "top_k": top_k, "mode": mode and mode.value}
-    reply = ask_gateway(url, "/v1/search", {**body, "filter": parse_filter(filter_json)})
+    body |= {"rerank": rerank or None, "filter": parse_filter(filter_json)}
+    reply = ask_gateway(url, "/v1/search", body)
     if as_json:
         print_json(reply)
     else:

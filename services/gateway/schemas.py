@@ -106,7 +106,7 @@ class SearchBody(Message):
     collection: CollectionName | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: Filter | None = None
-    mode: SearchMode = "dense"
+    mode: SearchMode = "hybrid"
     rerank: StrictBool = False
 
 
@@ -125,10 +125,14 @@ class Hit(Message):
 
 
 class SearchAnswer(Message):
-    """Hits, best first, and where the time went in milliseconds."""
+    """Hits, best first, and where the time went in milliseconds.
+
+    `reranked` is there when reranking was asked for: false means that its time was spent before it had an order.
+    """
 
     hits: list[Hit]
     took_ms: dict[str, float]
+    reranked: bool | None = None
     trace_id: str
 
 

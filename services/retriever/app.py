@@ -1,5 +1,6 @@
 """The retriever process: the only one that touches the vector index."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,10 +13,13 @@ from contracts.retrieval import FenceRequest, IndexCountsRequest, RetrieveReques
 from services.retriever.handlers import QueryEmbedding, RetrieverHandlers
 from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch, VectorIndex
 from services.retriever.indexing import Indexing
+from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
 from services.retriever.qdrant_edge_index import QdrantEdgeIndex
 from services.retriever.qdrant_server_index import QdrantServerIndex
-from services.retriever.search import Search
+from services.retriever.rerank import Reranker
+from services.retriever.search import Search, SearchLimits
 from services.retriever.settings import RetrieverSettings
+from shared import models
 from shared.errors import Misconfigured, Unavailable
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
@@ -29,7 +33,11 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         model = settings.embedding_fingerprint
         index = await open_index(settings, model)
         embed_query = QueryEmbedding(service.requester, model=model)
-        search = Search(index, embed_query, model=model, max_rounds=settings.retriever_search_rounds)
+        reranker = build_reranker(settings)
+        limits = SearchLimits(
+            candidates=settings.retriever_search_candidates, max_rounds=settings.retriever_search_rounds
+        )
+        search = Search(index, embed_query, reranker, model=model, limits=limits)
         handlers = RetrieverHandlers(index, Indexing(index, model=model), search, service.publisher)
 
         async def describe() -> dict[str, Any]:
@@ -45,9 +53,23 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.health.checks["index"] = describe
         yield
+        await asyncio.to_thread(reranker.close)
         await index.close()
 
     return lifespan
+
+
+def build_reranker(settings: RetrieverSettings) -> Reranker:
+    """Return the reranker; Misconfigured when its model is not there."""
+    try:
+        files = models.locate(settings.rerank_model, settings.models_dir)
+    except models.ModelError as error:
+        raise Misconfigured(str(error)) from None
+    return Reranker(
+        OnnxCrossEncoder(files.onnx, files.tokenizer),
+        candidates=settings.rerank_candidates,
+        budget_seconds=settings.rerank_budget_seconds,
+    )
 
 
 async def open_index(settings: RetrieverSettings, model: str) -> VectorIndex:

@@ -62,7 +62,10 @@ class SparseVector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of one revision of a document; `revision` is the document's total order, positions count characters."""
+    """A piece of one revision of a document; `revision` is the document's total order, positions count characters.
+
+    `prefix` (title and headings) was embedded in front of `text` and is never quoted.
+    """
 
     tenant: str
     collection: str
@@ -78,6 +81,7 @@ class Chunk:
     heading_path: tuple[str, ...]
     char_start: int
     char_end: int
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +117,7 @@ class Fence:
 
 
 class SearchMode(StrEnum):
-    """How hits are ranked: by meaning, by words, or by both, fused by reciprocal rank."""
+    """How hits are ranked: by meaning, by words, or by both."""
 
     DENSE = "dense"
     SPARSE = "sparse"
@@ -124,8 +128,7 @@ class SearchMode(StrEnum):
 class IndexQuery:
     """One search within one tenant; raises ValueError when the mode lacks its vector or a limit is below one.
 
-    `candidates` is how deep each ranking goes before two are fused. `rrf_k` damps the first ranks: 60 is the value of
-    Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet", SIGIR 2009.
+    `candidates` is how deep each ranking goes before two are fused, `words_weight` what `fusion.fuse` takes.
     """
 
     tenant: str
@@ -136,15 +139,30 @@ class IndexQuery:
     collection: str | None = None
     filter: Filter | None = None
     candidates: int = 100
-    rrf_k: int = 60
+    words_weight: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.limit, self.candidates, self.rrf_k) < 1:
-            raise ValueError("limit, candidates and rrf_k must be at least 1")
+        if min(self.limit, self.candidates) < 1:
+            raise ValueError("limit and candidates must be at least 1")
         if self.mode != SearchMode.SPARSE and self.vector is None:
             raise ValueError(f"a {self.mode} search needs a dense vector")
         if self.mode != SearchMode.DENSE and self.sparse is None:
             raise ValueError(f"a {self.mode} search needs a sparse vector")
+
+    @property
+    def depth(self) -> int:
+        """How many candidates each ranking brings: more than are asked for where two are fused."""
+        return max(self.candidates, self.limit) if self.mode == SearchMode.HYBRID else self.limit
+
+    @property
+    def ranks_by_meaning(self) -> bool:
+        """Whether the dense vector decides, alone or with the words."""
+        return self.mode != SearchMode.SPARSE
+
+    @property
+    def ranks_by_words(self) -> bool:
+        """Whether words decide, alone or with the meaning; a query of stop words has none."""
+        return self.mode != SearchMode.DENSE and self.has_terms
 
     @property
     def has_terms(self) -> bool:

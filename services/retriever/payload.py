@@ -22,8 +22,8 @@ FENCE: Final = "fence"
 KEYWORD_FIELDS: Final = ("collection", "document_id", "kind", "terms")
 TENANT_FIELD: Final = "tenant"
 REVISION_FIELD: Final = "revision"
-# Only the index needs these; every hit would carry them for nothing.
-FIELDS_OF_NO_HIT: Final = ["kind", "terms"]
+# Only the index itself needs these; every hit would carry them for nothing.
+FIELDS_OF_NO_HIT: Final = ["kind", "terms", "prefix"]
 
 _FENCE_NAMESPACE: Final = uuid.UUID("f1b0a3de-59c5-5d3b-8a54-3f0e6f1c7c52")
 # A longer term is kept as its digest, so that a field full of prose does not fill the keyword index.
@@ -59,6 +59,7 @@ def chunk_payload(point: ChunkPoint) -> dict[str, Any]:
         "revision": point.revision,
         "ordinal": point.ordinal,
         "text": point.text,
+        "prefix": point.prefix,
         "title": point.title,
         "uri": point.uri,
         "metadata": dict(point.metadata),
@@ -147,11 +148,3 @@ def _check_id(point: ChunkPoint) -> None:
         uuid.UUID(point.chunk_id)
     except ValueError:
         raise InvalidPoint(f"chunk id {point.chunk_id!r} of document {point.document_id!r} is no UUID") from None
-
-
-def similarity(query: Vector | None, stored: Any) -> float | None:
-    """Return the cosine between the query and a vector as Qdrant keeps it (normalised), or None without a query."""
-    if query is None or stored is None:
-        return None
-    norm = float(np.linalg.norm(query))
-    return float(np.dot(query, np.asarray(stored, dtype=np.float32))) / norm if norm else 0.0

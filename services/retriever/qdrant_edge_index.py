@@ -20,7 +20,6 @@ from services.retriever.index import (
     IndexQuery,
     IndexUnavailable,
     RevisionPage,
-    SearchMode,
 )
 from services.retriever.qdrant_edge_directory import Manifest, lock_directory, open_shard
 from services.retriever.qdrant_edge_shard import QdrantEdgeShard
@@ -108,8 +107,6 @@ class QdrantEdgeIndex:
     async def search(self, query: IndexQuery) -> list[Hit]:
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
         payload.check_query(query, self._manifest.dimension, self._manifest.fingerprint)
-        if query.mode == SearchMode.SPARSE and not query.has_terms:
-            return []
         return await self._read(self._shard.search, query)
 
     async def raise_fence(

@@ -6,7 +6,7 @@ import qdrant_edge as engine
 
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
-from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, InvalidPoint, SearchMode, SparseVector
+from services.retriever.index import ChunkPoint, Fence, IndexQuery, InvalidPoint, SparseVector
 
 _Condition: TypeAlias = "engine.ConditionType"
 
@@ -57,30 +57,26 @@ def _sparse(vector: SparseVector) -> engine.SparseVector:
     return engine.SparseVector(list(vector.indices), list(vector.values))
 
 
-def query_request(query: IndexQuery) -> engine.QueryRequest:
-    """Return the request for a search."""
-    scope = engine.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
-    fields = engine.PayloadSelector.Exclude(payload.FIELDS_OF_NO_HIT)
-    if query.mode == SearchMode.DENSE:
-        return engine.QueryRequest(query.limit, query=_dense_query(query), filter=scope, with_payload=fields)
-    vectors: list[str] | bool = [payload.DENSE] if query.vector is not None else False
-    if query.mode == SearchMode.SPARSE:
-        return engine.QueryRequest(
-            query.limit,
-            query=_sparse_query(query),
-            filter=scope,
-            params=_idf_of_tenant(query),
-            with_payload=fields,
-            with_vector=vectors,
-        )
-    depth = max(query.candidates, query.limit)
-    rankings = [engine.Prefetch(depth, query=_dense_query(query), filter=scope)]
-    if query.has_terms:
-        by_words = engine.Prefetch(depth, query=_sparse_query(query), filter=scope, params=_idf_of_tenant(query))
-        rankings.append(by_words)
-    # The stubs do not say that Rrf is a Fusion.
-    fusion = cast("engine.Fusion", engine.Fusion.Rrf(query.rrf_k))
-    return engine.QueryRequest(query.limit, query=fusion, prefetches=rankings, with_payload=fields, with_vector=vectors)
+def by_meaning(query: IndexQuery) -> engine.QueryRequest:
+    """Return the request for the points nearest to the query's dense vector."""
+    return engine.QueryRequest(query.depth, query=_dense_query(query), filter=_scope(query))
+
+
+def by_words(query: IndexQuery) -> engine.QueryRequest:
+    """Return the request for the points that share the query's words."""
+    assert query.sparse is not None
+    words = engine.Query.Nearest(_sparse(query.sparse), payload.SPARSE)
+    return engine.QueryRequest(query.depth, query=words, filter=_scope(query), params=_idf_of_tenant(query))
+
+
+def cosines_of(query: IndexQuery, point_ids: list[str]) -> engine.QueryRequest:
+    """Return the request for the similarity of these points to the query's dense vector."""
+    these = engine.Filter(must=[engine.HasIdCondition(set(point_ids))])
+    return engine.QueryRequest(len(point_ids), query=_dense_query(query), filter=these)
+
+
+def _scope(query: IndexQuery) -> engine.Filter:
+    return engine.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
 
 
 def _dense_query(query: IndexQuery) -> engine.Query:
@@ -88,23 +84,8 @@ def _dense_query(query: IndexQuery) -> engine.Query:
     return engine.Query.Nearest(query.vector.tolist(), payload.DENSE)
 
 
-def _sparse_query(query: IndexQuery) -> engine.Query:
-    assert query.sparse is not None
-    return engine.Query.Nearest(_sparse(query.sparse), payload.SPARSE)
-
-
 def _idf_of_tenant(query: IndexQuery) -> engine.SearchParams:
     """Weigh terms by how rare they are with this tenant, so that no score tells of another tenant's texts."""
     return engine.SearchParams(
         idf=engine.IdfParams(engine.Filter(must=[MAKE.equals(payload.TENANT_FIELD, query.tenant)]))
     )
-
-
-def read_hit(point: engine.ScoredPoint, query: IndexQuery) -> Hit:
-    """Return the hit that a found point says."""
-    if query.mode == SearchMode.DENSE:
-        similarity: float | None = point.score
-    else:
-        stored = point.vector.get(payload.DENSE) if isinstance(point.vector, dict) else None
-        similarity = payload.similarity(query.vector, stored)
-    return payload.read_hit(str(point.id), point.payload or {}, point.score, similarity)

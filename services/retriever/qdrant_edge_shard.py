@@ -2,13 +2,15 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import qdrant_edge as engine
 
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
+from services.retriever.fusion import ranked
 from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, IndexUnavailable, RevisionPage
-from services.retriever.qdrant_edge_requests import MAKE, chunk_point, fence_point, query_request, read_hit
+from services.retriever.qdrant_edge_requests import MAKE, by_meaning, by_words, chunk_point, cosines_of, fence_point
 from services.retriever.revision_pages import page_of, page_of_one
 
 
@@ -50,10 +52,19 @@ class QdrantEdgeShard:
         self._update(engine.UpdateOperation.delete_points_by_filter(engine.Filter(must=scope)))
 
     def search(self, query: IndexQuery) -> list[Hit]:
-        """Return hits, best first."""
-        with _engine_failures("search"):
-            found = self._shard.query(query_request(query))
-        return [read_hit(point, query) for point in found]
+        """Return hits, best first: points are ranked by their ids alone, and only those that answer are read."""
+        words = self._scores(by_words(query)) if query.ranks_by_words else {}
+        cosines = self._scores(by_meaning(query)) if query.ranks_by_meaning else {}
+        unknown = [each for each in words if each not in cosines]
+        if unknown and query.vector is not None:
+            cosines |= self._scores(cosines_of(query, unknown))
+        scores = ranked(query, cosines, words)
+        found = self._payloads(list(scores))
+        return [
+            payload.read_hit(each, found[each], score, cosines.get(each))
+            for each, score in scores.items()
+            if each in found
+        ]
 
     def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
         """Return the fences of those documents that have one."""
@@ -95,6 +106,17 @@ class QdrantEdgeShard:
         """Flush and let go of the files."""
         self.flush()
         self._shard.close()
+
+    def _scores(self, request: engine.QueryRequest) -> dict[str, float]:
+        with _engine_failures("search"):
+            return {str(point.id): point.score for point in self._shard.query(request)}
+
+    def _payloads(self, point_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Return what the points hold; one that was removed since it was ranked is left out."""
+        fields = engine.PayloadSelector.Exclude(payload.FIELDS_OF_NO_HIT)
+        with _engine_failures("search"):
+            records = self._shard.retrieve(list(point_ids), with_payload=fields, with_vector=False)
+        return {str(record.id): record.payload or {} for record in records}
 
     def _update(self, operation: engine.UpdateOperation) -> None:
         with _engine_failures("write"):

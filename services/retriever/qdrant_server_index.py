@@ -12,6 +12,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
+from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkPoint,
     Fence,
@@ -22,15 +23,15 @@ from services.retriever.index import (
     IndexUnreadable,
     ModelMismatch,
     RevisionPage,
-    SearchMode,
 )
 from services.retriever.qdrant_server_requests import (
     MAKE,
+    by_meaning,
+    by_words,
     chunk_struct,
+    cosines_of,
     insert_if_missing,
     lift,
-    query_arguments,
-    read_hit,
 )
 from services.retriever.revision_pages import page_of, page_of_one
 
@@ -118,11 +119,19 @@ class QdrantServerIndex:
     async def search(self, query: IndexQuery) -> list[Hit]:
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
         payload.check_query(query, self._dimension, self._fingerprint)
-        if query.mode == SearchMode.SPARSE and not query.has_terms:
-            return []
         async with self._reaching("search"):
-            answer = await self._client.query_points(self._collection, **query_arguments(query))
-        return [read_hit(point, query) for point in answer.points]
+            words, cosines = await self._rankings(query)
+            unknown = [each for each in words if each not in cosines]
+            if unknown and query.vector is not None:
+                [found] = await self._scores([cosines_of(query, unknown)])
+                cosines |= found
+            scores = ranked(query, cosines, words)
+            payloads = await self._payloads(list(scores))
+        return [
+            payload.read_hit(each, payloads[each], score, cosines.get(each))
+            for each, score in scores.items()
+            if each in payloads
+        ]
 
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
@@ -193,6 +202,28 @@ class QdrantServerIndex:
         if not self._closed:
             self._closed = True
             await self._client.close()
+
+    async def _rankings(self, query: IndexQuery) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the scores by words and by meaning, asked for in one request."""
+        requests = {}
+        if query.ranks_by_words:
+            requests["words"] = by_words(query)
+        if query.ranks_by_meaning:
+            requests["cosines"] = by_meaning(query)
+        answers = dict(zip(requests, await self._scores(list(requests.values())), strict=True))
+        return answers.get("words", {}), answers.get("cosines", {})
+
+    async def _scores(self, requests: Sequence[models.QueryRequest]) -> list[dict[str, float]]:
+        answers = await self._client.query_batch_points(self._collection, requests) if requests else []
+        return [{str(point.id): point.score for point in answer.points} for answer in answers]
+
+    async def _payloads(self, point_ids: list[str]) -> dict[str, dict[str, Any]]:
+        """Return what the points hold; one that was removed since it was ranked is left out."""
+        if not point_ids:
+            return {}
+        fields = models.PayloadSelectorExclude(exclude=payload.FIELDS_OF_NO_HIT)
+        records = await self._client.retrieve(self._collection, point_ids, with_payload=fields)
+        return {str(record.id): record.payload or {} for record in records}
 
     async def _check_server(self) -> None:
         found = (await self._client.info()).version

@@ -6,7 +6,7 @@ from qdrant_client import models
 
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
-from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, InvalidPoint, SearchMode, SparseVector
+from services.retriever.index import ChunkPoint, Fence, IndexQuery, InvalidPoint, SparseVector
 
 
 class ServerConditions:
@@ -66,39 +66,36 @@ def lift(point_id: str, name: str, number: int) -> models.SetPayloadOperation:
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload={name: number}, filter=lower))
 
 
-def query_arguments(query: IndexQuery) -> dict[str, Any]:
-    """Return the arguments of `query_points`."""
-    scope = models.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
-    fields = models.PayloadSelectorExclude(exclude=payload.FIELDS_OF_NO_HIT)
-    shared: dict[str, Any] = {"limit": query.limit, "with_payload": fields}
-    if query.mode == SearchMode.DENSE:
-        return shared | _dense(query) | {"query_filter": scope}
-    shared["with_vectors"] = [payload.DENSE] if query.vector is not None else False
-    if query.mode == SearchMode.SPARSE:
-        return shared | _by_words(query) | {"query_filter": scope, "search_params": _idf_of_tenant(query)}
-    depth = max(query.candidates, query.limit)
-    rankings = [models.Prefetch(**_dense(query), filter=scope, limit=depth)]
-    if query.has_terms:
-        by_words = models.Prefetch(**_by_words(query), filter=scope, limit=depth, params=_idf_of_tenant(query))
-        rankings.append(by_words)
-    return shared | {"prefetch": rankings, "query": models.RrfQuery(rrf=models.Rrf(k=query.rrf_k))}
+def by_meaning(query: IndexQuery) -> models.QueryRequest:
+    """Return the request for the points nearest to the query's dense vector."""
+    return models.QueryRequest(**_dense(query), filter=_scope(query), limit=query.depth)
 
 
-def read_hit(point: models.ScoredPoint, query: IndexQuery) -> Hit:
-    """Return the hit that a found point says."""
-    stored = point.vector.get(payload.DENSE) if isinstance(point.vector, dict) else None
-    similarity = point.score if query.mode == SearchMode.DENSE else payload.similarity(query.vector, stored)
-    return payload.read_hit(str(point.id), point.payload or {}, point.score, similarity)
+def by_words(query: IndexQuery) -> models.QueryRequest:
+    """Return the request for the points that share the query's words."""
+    assert query.sparse is not None
+    return models.QueryRequest(
+        query=_sparse(query.sparse),
+        using=payload.SPARSE,
+        filter=_scope(query),
+        limit=query.depth,
+        params=_idf_of_tenant(query),
+    )
+
+
+def cosines_of(query: IndexQuery, point_ids: list[str]) -> models.QueryRequest:
+    """Return the request for the similarity of these points to the query's dense vector."""
+    these = models.Filter(must=[models.HasIdCondition(has_id=list(point_ids))])
+    return models.QueryRequest(**_dense(query), filter=these, limit=len(point_ids))
+
+
+def _scope(query: IndexQuery) -> models.Filter:
+    return models.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
 
 
 def _dense(query: IndexQuery) -> dict[str, Any]:
     assert query.vector is not None
     return {"query": query.vector.tolist(), "using": payload.DENSE}
-
-
-def _by_words(query: IndexQuery) -> dict[str, Any]:
-    assert query.sparse is not None
-    return {"query": _sparse(query.sparse), "using": payload.SPARSE}
 
 
 def _idf_of_tenant(query: IndexQuery) -> models.SearchParams:

@@ -2,43 +2,83 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from contracts.retrieval import RetrievedChunk, RetrieveReply, RetrieveRequest
+from services.retriever.bm25 import query_terms
+from services.retriever.calibration import words_weight_of
 from services.retriever.filters import Filter, FilterError, parse_filter
-from services.retriever.index import Hit, IndexQuery, Vector, VectorIndex
+from services.retriever.index import Hit, IndexQuery, SearchMode, Vector, VectorIndex
+from services.retriever.rerank import Reranker
 from services.retriever.visibility import search_visible
 from shared.errors import Rejected
 
 EmbedQuery = Callable[[str, float | None], Awaitable[Vector]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchLimits:
+    """How far a search goes: `candidates` of each ranking before fusion, `max_rounds` looks behind hidden hits."""
+
+    candidates: int = 100
+    max_rounds: int = 4
+
+
 class Search:
     """Answers retrieve requests from the index; `embed_query` returns the query's vector of the index's model."""
 
-    def __init__(self, index: VectorIndex, embed_query: EmbedQuery, *, model: str, max_rounds: int) -> None:
+    def __init__(
+        self, index: VectorIndex, embed_query: EmbedQuery, reranker: Reranker, *, model: str, limits: SearchLimits
+    ) -> None:
         self._index = index
         self._embed_query = embed_query
+        self._reranker = reranker
         self._model = model
-        self._max_rounds = max_rounds
+        self._limits = limits
 
     async def retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Return the chunks that fit best; Rejected names the field that can't be searched by."""
-        if request.mode != "dense":
-            raise Rejected(f"mode {request.mode!r} is not available; use dense", code="not_available", field="mode")
-        condition = _filter(request)
-        started = time.perf_counter()
-        vector = await self._embed_query(request.query, deadline)
-        embedded = time.perf_counter()
-        query = IndexQuery(
+        condition, mode = _filter(request), SearchMode(request.mode)
+        clock = _Stopwatch()
+        vector = await self._embed_query(request.query, deadline) if mode != SearchMode.SPARSE else None
+        clock.lap("embed")
+        hits = await search_visible(
+            self._index, self._query(request, mode, vector, condition), max_rounds=self._limits.max_rounds
+        )
+        clock.lap("index")
+        reranked = None
+        if request.rerank:
+            better = await self._reranker.rerank(request.query, hits, deadline)
+            reranked, hits = better is not None, better or hits
+            clock.lap("rerank")
+        shown = [_retrieved(hit) for hit in hits[: request.top_k]]
+        return RetrieveReply(hits=shown, took_ms=clock.took_ms, model=self._model, reranked=reranked)
+
+    def _query(
+        self, request: RetrieveRequest, mode: SearchMode, vector: Vector | None, condition: Filter | None
+    ) -> IndexQuery:
+        return IndexQuery(
             tenant=request.tenant,
-            limit=request.top_k,
+            limit=max(request.top_k, self._reranker.candidates) if request.rerank else request.top_k,
+            mode=mode,
             vector=vector,
+            sparse=query_terms(request.query) if mode != SearchMode.DENSE else None,
             collection=request.collection,
             filter=condition,
+            candidates=self._limits.candidates,
+            words_weight=words_weight_of(self._model),
         )
-        hits = await search_visible(self._index, query, max_rounds=self._max_rounds)
-        took = {"embed": (embedded - started) * 1000, "index": (time.perf_counter() - embedded) * 1000}
-        return RetrieveReply(hits=[_retrieved(hit) for hit in hits], took_ms=took, model=self._model)
+
+
+class _Stopwatch:
+    def __init__(self) -> None:
+        self.took_ms: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.took_ms[name] = (now - self._since) * 1000
+        self._since = now
 
 
 def _filter(request: RetrieveRequest) -> Filter | None:

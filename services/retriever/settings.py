@@ -2,6 +2,7 @@
 
 from pydantic import Field, SecretStr
 
+from shared import models
 from shared.settings import EmbeddingModelSettings
 
 
@@ -17,4 +18,12 @@ class RetrieverSettings(EmbeddingModelSettings):
     retriever_cleanup_workers: int = Field(default=32, ge=1, le=256, description="Clean-ups at the same time.")
     retriever_search_rounds: int = Field(
         default=4, ge=1, le=8, description="How often a search looks deeper when hits are hidden."
+    )
+    retriever_search_candidates: int = Field(
+        default=100, ge=10, le=1_000, description="How deep each ranking of a hybrid search goes before they are fused."
+    )
+    rerank_model: str = Field(default=models.RERANK_MODEL, description="Pinned cross-encoder for `rerank`.")
+    rerank_candidates: int = Field(default=20, ge=2, le=100, description="First hits that are reranked.")
+    rerank_budget_seconds: float = Field(
+        default=1.5, gt=0, le=30, description="Time for reranking; without an order by then the search's own stands."
     )

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from services.retriever.collapsing import without_near_copies
 from services.retriever.index import Fence, Hit, IndexQuery
 
 
@@ -57,9 +58,9 @@ def overtaking_fences(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> set[F
 
 
 async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: int = 4) -> list[Hit]:
-    """Return at most `query.limit` hits that may be shown, best first.
+    """Return at most `query.limit` hits that may be shown, best first, none a near copy of another of its document.
 
-    Hidden hits are made up for by looking deeper, twice as deep each time, in at most `max_rounds` searches.
+    Hits that are left out are made up for by looking deeper, twice as deep each time, in at most `max_rounds` searches.
     """
     depth = query.limit + max(8, query.limit // 2)
     known: set[Fence] = set()
@@ -69,7 +70,7 @@ async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: in
         # Fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
         # deleted by then stays hidden, however long the search took.
         fences = await index.fences(query.tenant, {hit.document_id for hit in hits})
-        shown = visible_hits(hits, fences, query.limit)
+        shown = without_near_copies(visible_hits(hits, fences, len(hits)))[: query.limit]
         # An update that became visible between the two reads hides the hits of its document; its own are there now.
         overtaking = overtaking_fences(hits, fences) - known
         if not overtaking and (len(shown) == query.limit or len(hits) < depth):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from services.retriever.filters import parse_filter
+from services.retriever.fusion import fuse
 from services.retriever.index import (
     DocumentRevision,
     IndexUnavailable,
@@ -250,27 +251,42 @@ async def test_a_sparse_score_does_not_tell_of_another_tenant(index: VectorIndex
     assert after.score == pytest.approx(before.score)
 
 
-async def test_a_hybrid_search_fuses_both_rankings_by_reciprocal_rank(index: VectorIndex) -> None:
+@pytest.mark.parametrize("words_weight", [None, 0.2], ids=["by rank", "by score"])
+async def test_a_hybrid_search_fuses_both_rankings(index: VectorIndex, words_weight: float | None) -> None:
     generator = np.random.default_rng(5)
     stored = [
         point("a", 1, ordinal, sparse=SparseVector((1, 2), (float(weight), 1.0)))
         for ordinal, weight in enumerate(generator.permutation(np.arange(1, 13)))
     ]
-    await index.upsert(stored)
+    await index.upsert([*stored, point("without words")])
     terms = SparseVector((1,), (1.0,))
-    by_meaning = await index.search(query(limit=12))
-    by_words = await index.search(query(limit=12, mode=SearchMode.SPARSE, sparse=terms))
+    by_meaning = await index.search(query())
+    by_words = await index.search(query(mode=SearchMode.SPARSE, sparse=terms))
 
-    hits = await index.search(query(limit=12, mode=SearchMode.HYBRID, sparse=terms))
+    hits = await index.search(query(mode=SearchMode.HYBRID, sparse=terms, words_weight=words_weight))
 
-    fused = {hit.ordinal: 0.0 for hit in by_meaning}
-    for ranking in (by_meaning, by_words):
-        for rank, hit in enumerate(ranking):
-            fused[hit.ordinal] += 1 / (60 + rank)
-    assert [hit.score for hit in hits] == pytest.approx(sorted(fused.values(), reverse=True), abs=1e-5)
-    assert [hit.score for hit in hits] == pytest.approx([fused[hit.ordinal] for hit in hits], abs=1e-5)
-    cosines = {hit.ordinal: hit.score for hit in by_meaning}
-    assert [hit.similarity for hit in hits] == pytest.approx([cosines[hit.ordinal] for hit in hits], abs=1e-5)
+    cosines = {hit.chunk_id: hit.score for hit in by_meaning}
+    fused = fuse(cosines, {hit.chunk_id: hit.score for hit in by_words}, words_weight)
+    assert len(hits) == 13
+    assert [hit.chunk_id for hit in hits] == list(fused)
+    assert [hit.score for hit in hits] == pytest.approx(list(fused.values()), abs=1e-5)
+    assert [hit.similarity for hit in hits] == pytest.approx([cosines[hit.chunk_id] for hit in hits], abs=1e-5)
+
+
+async def test_what_only_words_find_has_its_similarity_in_a_hybrid_search(index: VectorIndex) -> None:
+    wanted = vector()
+    await index.upsert(
+        [
+            *(point("near", 1, ordinal, vector=wanted + 0.01 * ordinal) for ordinal in range(20)),
+            point("far", vector=-wanted, sparse=SparseVector((1,), (1.0,))),
+        ]
+    )
+    terms = SparseVector((1,), (1.0,))
+
+    hits = await index.search(query(mode=SearchMode.HYBRID, sparse=terms, candidates=10, limit=11, words_weight=9.0))
+
+    assert hits[0].document_id == "far"
+    assert hits[0].similarity == pytest.approx(-1.0, abs=1e-3)
 
 
 async def test_a_query_without_words_falls_back_on_meaning(index: VectorIndex) -> None:

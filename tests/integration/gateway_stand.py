@@ -136,13 +136,15 @@ class Retriever:
     hits: list[RetrievedChunk] = field(default_factory=list)
     requests: list[RetrieveRequest] = field(default_factory=list)
     fences: list[FenceRequest] = field(default_factory=list)
+    reranked: bool = True
     failure: Exception | None = None
 
     async def retrieve(self, request: RetrieveRequest, _deadline: float | None) -> Message:
         self.requests.append(request)
         if self.failure:
             raise self.failure
-        return RetrieveReply(hits=self.hits, took_ms={"embed": 1.5, "search": 0.5}, model="m@1")
+        reranked = self.reranked if request.rerank else None
+        return RetrieveReply(hits=self.hits, took_ms={"embed": 1.5, "search": 0.5}, model="m@1", reranked=reranked)
 
     async def fence(self, request: FenceRequest, _deadline: float | None) -> Message:
         if self.failure:

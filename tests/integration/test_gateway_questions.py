@@ -57,6 +57,16 @@ async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
     [asked] = stand.retriever.requests
     assert (asked.tenant, asked.query, asked.collection, asked.top_k) == ("default", "boiling", "c", 5)
     assert asked.filter == {"year": {"gte": 2020}}
+    assert (asked.mode, asked.rerank, "reranked" in found) == ("hybrid", False, False)
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_search_says_whether_it_was_reranked(stand: Stand, in_time: bool) -> None:
+    stand.retriever.reranked = in_time
+    response = await stand.http.post("/v1/search", json={"query": "boiling", "mode": "sparse", "rerank": True})
+    [asked] = stand.retriever.requests
+    assert (asked.mode, asked.rerank) == ("sparse", True)
+    assert response.json()["reranked"] is in_time
 
 
 @pytest.mark.parametrize(
@@ -71,9 +81,7 @@ async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
         ({"query": "x", "filter": []}, "filter", "invalid_request"),
         ({"query": "x", "collection": "../x"}, "collection", "invalid_request"),
         ({"query": "x", "mode": "magic"}, "mode", "invalid_request"),
-        ({"query": "x", "mode": "hybrid"}, "mode", "not_available"),
-        ({"query": "x", "mode": "sparse"}, "mode", "not_available"),
-        ({"query": "x", "rerank": True}, "rerank", "not_available"),
+        ({"query": "x", "rerank": "yes"}, "rerank", "invalid_request"),
     ],
 )
 async def test_a_wrong_search_is_refused_by_its_field(stand: Stand, body: object, field: str, code: str) -> None:

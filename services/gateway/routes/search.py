@@ -12,7 +12,6 @@ from contracts.retrieval import RetrievedChunk, RetrieveReply, RetrieveRequest
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
-from services.gateway.problems import not_available
 from services.gateway.replies import json_reply
 from services.gateway.schemas import SearchAnswer, SearchBody
 from services.gateway.tenancy import Tenant
@@ -31,7 +30,6 @@ async def search(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respon
     """Return the chunks that fit the query best."""
     started = time.perf_counter()
     body = await read_json(request, SearchBody)
-    _require_available(body)
     asked = time.perf_counter()
     found = await gateway.requester.ask(subjects.RETRIEVE, _request(tenant, body), RetrieveReply)
     asked_seconds = time.perf_counter() - asked
@@ -40,18 +38,14 @@ async def search(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respon
     hits = [_hit(chunk) for chunk in found.hits]
     total_seconds = time.perf_counter() - started
     took_ms = {**found.took_ms, "gateway": _ms(total_seconds - asked_seconds), "total": _ms(total_seconds)}
-    return json_reply({"hits": hits, "took_ms": took_ms, "trace_id": current_trace_id()})
+    answer: dict[str, Any] = {"hits": hits, "took_ms": took_ms, "trace_id": current_trace_id()}
+    if body.rerank:
+        answer["reranked"] = bool(found.reranked)
+    return json_reply(answer)
 
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
-
-
-def _require_available(body: SearchBody) -> None:
-    if body.mode != "dense":
-        raise not_available("mode", f"mode {body.mode!r} is not available yet; use `dense`")
-    if body.rerank:
-        raise not_available("rerank", "rerank is not available yet; leave it out")
 
 
 def _request(tenant: str, body: SearchBody) -> RetrieveRequest:
@@ -62,6 +56,7 @@ def _request(tenant: str, body: SearchBody) -> RetrieveRequest:
         top_k=body.top_k,
         mode=body.mode,
         filter=body.filter,
+        rerank=body.rerank,
     )
 
 

@@ -116,7 +116,8 @@ class FakeGateway:
         hit = {"document_id": "guide/a.md", "chunk_id": "c1", "collection": "default", "title": "The guide"}
         text = "Brokers keep messages.\x1b[2J"
         hits = [] if body["query"] == "nothing" else [{**hit, "uri": None, "text": text, "score": 0.87654, "page": 3}]
-        return JSONResponse({"hits": hits, "took_ms": {"total": 1.0}, "trace_id": TRACE_ID})
+        reranked = {"reranked": False} if body.get("rerank") else {}
+        return JSONResponse({"hits": hits, "took_ms": {"total": 1.0}, "trace_id": TRACE_ID, **reranked})
 
     async def query(self, request: Request) -> JSONResponse:
         body = self.bodies["query"] = await request.json()

@@ -20,6 +20,12 @@ def test_hits_are_shown_with_their_place_and_their_words(rag: Rag, gateway: Fake
     }
 
 
+def test_a_search_that_had_no_time_to_rerank_says_so(rag: Rag, gateway: FakeGateway) -> None:
+    told = rag("search", "broker messages", "--rerank")
+    assert gateway.bodies["search"]["rerank"] is True
+    assert "Not reranked: its time was spent before it had an order." in told.out
+
+
 def test_a_search_without_hits_says_so(rag: Rag) -> None:
     told = rag("search", "nothing")
     assert (told.code, told.out) == (0, "Nothing found.\n")

@@ -68,7 +68,7 @@ async def test_one_search_and_one_embedding_answer_a_question() -> None:
     await ask(ANSWERABLE, library, collection="towns", top_k=2, filter={"year": 2026})
     search, embedding = library.requests
     assert search == RetrieveRequest(
-        tenant="acme", query=ANSWERABLE, collection="towns", top_k=2, mode="dense", filter={"year": 2026}
+        tenant="acme", query=ANSWERABLE, collection="towns", top_k=2, mode="hybrid", filter={"year": 2026}
     )
     assert isinstance(embedding, EmbedRequest)
     assert embedding.kind == "passage"

@@ -13,7 +13,6 @@ from services.retriever.index import IndexQuery, InvalidPoint, SearchMode, Spars
     [
         ({"limit": 0}, "at least 1"),
         ({"candidates": 0}, "at least 1"),
-        ({"rrf_k": 0}, "at least 1"),
         ({"vector": None}, "dense search needs a dense vector"),
         ({"mode": SearchMode.SPARSE}, "sparse search needs a sparse vector"),
         ({"mode": SearchMode.HYBRID}, "hybrid search needs a sparse vector"),

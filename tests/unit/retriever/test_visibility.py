@@ -9,26 +9,7 @@ from hypothesis import strategies as st
 
 from services.retriever.index import Fence, Hit, IndexQuery
 from services.retriever.visibility import search_visible, visible_hits
-
-
-def hit(document_id: str, revision: int, ordinal: int = 0) -> Hit:
-    return Hit(
-        tenant="acme",
-        collection="default",
-        document_id=document_id,
-        revision=revision,
-        ordinal=ordinal,
-        chunk_id=f"{document_id}-{revision}-{ordinal}",
-        text="",
-        title=None,
-        uri=None,
-        metadata={},
-        page=None,
-        heading_path=(),
-        char_start=0,
-        char_end=0,
-        score=1.0,
-    )
+from tests.unit.retriever.hits import hit
 
 
 def fence(document_id: str = "a", *, visible: int = 0, floor: int = 0) -> Fence:
@@ -184,3 +165,11 @@ async def test_a_search_gives_up_after_its_rounds() -> None:
     assert await search_visible(index, query(10), max_rounds=3) == []
     assert len(index.limits) == 3
     assert index.limits == sorted(set(index.limits))
+
+
+async def test_near_copies_are_made_up_for_by_looking_deeper() -> None:
+    copies = [hit("a", 1, ordinal, text="the same page twice") for ordinal in range(30)]
+    other = [hit("b", 1, 0, text="the same page twice"), hit("a", 1, 99, text="something else")]
+    index = ScriptedIndex(copies + other)
+
+    assert await search_visible(index, query(3)) == [copies[0], *other]

@@ -1,0 +1,32 @@
+"""Near copies of a chunk within one document, such as a page that stands in it twice: the best one answers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from services.retriever.index import Hit
+
+# Share of common words, of all words of both, from which two chunks say the same.
+SAME_WORDS: Final = 0.9
+
+Words = frozenset[str]
+
+
+def without_near_copies(hits: Sequence[Hit]) -> list[Hit]:
+    """Return the hits in their order, without those that repeat an earlier one of the same document."""
+    kept: list[Hit] = []
+    seen: dict[str, list[Words]] = {}
+    for hit in hits:
+        words = frozenset(hit.text.lower().split())
+        of_document = seen.setdefault(hit.document_id, [])
+        if not any(_near(words, other) for other in of_document):
+            of_document.append(words)
+            kept.append(hit)
+    return kept
+
+
+def _near(words: Words, other: Words) -> bool:
+    smaller, larger = sorted((len(words), len(other)))
+    if smaller == 0 or smaller < SAME_WORDS * larger:
+        return False
+    common = len(words & other)
+    return common >= SAME_WORDS * (smaller + larger - common)
