@@ -17,3 +17,9 @@ class UsageProblem(CommandError):
     """The command line itself asks for something that can't be."""
 
     exit_code = EXIT_USAGE
+
+
+def first_error(group: BaseExceptionGroup[CommandError]) -> CommandError:
+    """Return the first of the errors that tasks beside one another ended with."""
+    error = group.exceptions[0]
+    return first_error(error) if isinstance(error, BaseExceptionGroup) else error

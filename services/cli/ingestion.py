@@ -9,9 +9,9 @@ from rich.table import Table
 
 from services.cli.batches import Batch, make_batches
 from services.cli.client import Gateway
-from services.cli.errors import EXIT_FAILURE, CommandError
+from services.cli.errors import EXIT_FAILURE, CommandError, first_error
 from services.cli.ingest_progress import Reporter, view_for
-from services.cli.sources import Broken, SourceOptions, count_documents, find_sources, read_sources
+from services.cli.sources import Broken, Source, SourceOptions, count_documents, find_sources, read_sources
 from services.cli.tally import Failure, Tally
 from services.cli.terminal import one_line, print_json, show
 from services.cli.uploading import Upload, UploadOptions
@@ -27,15 +27,29 @@ def run_ingestion(
     tally = Tally(count_documents(sources, source))
     if not tally.total:
         raise CommandError(f"nothing to ingest in {', '.join(map(str, paths))}; hidden and empty files do not count")
-    batches = make_batches(read_sources(sources, source), max_documents=batch_documents)
     try:
-        with view_for(tally.total, as_json=as_json) as view:
-            asyncio.run(_send(url, Reporter(tally, view, as_json=as_json), upload, batches))
+        load(sources, tally, url, source, upload, batch_documents=batch_documents, as_json=as_json)
     finally:
         # Also after Ctrl-C or when the gateway has gone: what is in stays in.
         if tally.accepted or tally.failures:
             print_summary(tally, waited=upload.wait_seconds is not None, as_json=as_json)
     return EXIT_FAILURE if tally.failures else 0
+
+
+def load(
+    sources: list[Source],
+    tally: Tally,
+    url: str,
+    source: SourceOptions,
+    upload: UploadOptions,
+    *,
+    batch_documents: int,
+    as_json: bool,
+) -> None:
+    """Load the sources and count in `tally` what becomes of them; CommandError when the gateway can't be reached."""
+    batches = make_batches(read_sources(sources, source), max_documents=batch_documents)
+    with view_for(tally.total, as_json=as_json) as view:
+        asyncio.run(_send(url, Reporter(tally, view, as_json=as_json), upload, batches))
 
 
 async def _send(url: str, reporter: Reporter, options: UploadOptions, batches: Iterator[Batch | Broken]) -> None:
@@ -45,12 +59,7 @@ async def _send(url: str, reporter: Reporter, options: UploadOptions, batches: I
         try:
             await Upload(gateway, reporter, options).run(batches)
         except* CommandError as failed:
-            raise _first(failed) from None
-
-
-def _first(group: BaseExceptionGroup[CommandError]) -> CommandError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+            raise first_error(failed) from None
 
 
 def print_summary(tally: Tally, *, waited: bool, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from services.cli.ask import ask
 from services.cli.doctor import doctor
 from services.cli.documents import documents
 from services.cli.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, CommandError
+from services.cli.eval import eval
 from services.cli.ingest import ingest
 from services.cli.options import DEFAULT_URL
 from services.cli.provision import provision
@@ -20,7 +21,7 @@ from services.cli.status import status
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, provision, doctor)
+COMMANDS = (up, ingest, search, ask, documents, status, provision, doctor, eval)
 
 
 def build_app() -> typer.Typer:

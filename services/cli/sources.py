@@ -45,12 +45,18 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """What is said on the command line about all documents; `metadata` and `collection` replace a document's own."""
+    """What is said about all documents; `metadata` and `collection` replace a document's own.
+
+    `id_prefix` stands in front of the ids of files, `line_id_prefix` in front of those of lines; of lines only
+    `line_fields` are sent, None for all.
+    """
 
     collection: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     id_prefix: str = ""
     as_files: bool = False
+    line_id_prefix: str = ""
+    line_fields: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +136,7 @@ def _read_file(source: Source, options: SourceOptions) -> Document | Broken:
 def _read_lines(source: Source, options: SourceOptions) -> Iterator[Document | Broken]:
     number = 0
     try:
-        with _open(source.path) as stream:
+        with open_plain(source.path) as stream:
             while line := stream.readline(MAX_LINE_BYTES):
                 number += 1
                 if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
@@ -154,6 +160,10 @@ def _read_line(line: bytes, place: str, options: SourceOptions) -> Document | Br
         fields["id"] = fields.pop("_id")
     if isinstance(fields.get("id"), int) and not isinstance(fields["id"], bool):
         fields["id"] = str(fields["id"])
+    if isinstance(fields.get("id"), str):
+        fields["id"] = options.line_id_prefix + fields["id"]
+    if options.line_fields is not None:
+        fields = {name: value for name, value in fields.items() if name in options.line_fields}
     return _checked(fields, place, options)
 
 
@@ -174,7 +184,8 @@ def _checked(fields: dict[str, Any], place: str, options: SourceOptions) -> Docu
     return Document(document_id, body)
 
 
-def _open(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file that may be gzipped, as its name says."""
     return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")  # type: ignore[return-value]
 
 
@@ -186,7 +197,7 @@ def _skip_line(stream: BinaryIO) -> None:
 def _count_lines(path: Path) -> int:
     lines, last = 0, b"\n"
     try:
-        with _open(path) as stream:
+        with open_plain(path) as stream:
             while block := stream.read(MIB):
                 lines += block.count(b"\n")
                 last = block[-1:]

@@ -1,0 +1,113 @@
+"""The running platform under evaluation: many requests with a bound, or one after the other against the clock."""
+
+import asyncio
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from services.cli.client import Gateway, GatewayUnreachable, Problem
+from services.cli.errors import CommandError, first_error
+
+SEARCH_PATH: Final = "/v1/search"
+QUERY_PATH: Final = "/v1/query"
+# A model behind the agent may take its time.
+ANSWER_TIMEOUT_SECONDS: Final = 180.0
+# Before each further attempt, when the gateway asks for none of its own.
+PAUSES_SECONDS: Final = (0.5, 2.0, 8.0)
+NOT_FOUND_STATUS: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request that got an error for good: the gateway's code and what it said."""
+
+    code: str
+    detail: str
+
+
+Reply = dict[str, Any] | Refusal
+Body = Mapping[str, Any]
+
+
+def post_all(
+    url: str, path: str, bodies: Sequence[Body], *, concurrency: int, on_reply: Callable[[], None]
+) -> list[Reply]:
+    """Return the replies in the order of the bodies, with at most `concurrency` requests at a time.
+
+    Raises CommandError when the gateway can't be reached, or knows no such collection.
+    """
+    return asyncio.run(_post_all(url, path, bodies, concurrency, on_reply))
+
+
+async def _post_all(
+    url: str, path: str, bodies: Sequence[Body], concurrency: int, on_reply: Callable[[], None]
+) -> list[Reply]:
+    replies: list[Reply] = [{}] * len(bodies)
+    waiting = iter(enumerate(bodies))
+
+    async def work(gateway: Gateway) -> None:
+        for place, body in waiting:
+            replies[place] = await _post_patiently(gateway, path, body)
+            on_reply()
+
+    async with Gateway(url, timeout_seconds=ANSWER_TIMEOUT_SECONDS) as gateway:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(work(gateway))
+        except* CommandError as failed:
+            raise first_error(failed) from None
+    return replies
+
+
+async def _post_patiently(gateway: Gateway, path: str, body: Body) -> Reply:
+    """Repeat what may succeed later; what fails in the end is a result too."""
+    pauses = iter(PAUSES_SECONDS)
+    while True:
+        try:
+            reply: dict[str, Any] = await gateway.post(path, body)
+            return reply
+        except Problem as problem:
+            if problem.status == NOT_FOUND_STATUS:
+                raise
+            pause = next(pauses, None)
+            if pause is None or not problem.temporary:
+                return Refusal(problem.code, problem.detail)
+            await asyncio.sleep(problem.retry_after_seconds or pause)
+
+
+def post_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[float, Reply]]:
+    """Yield seconds and reply of one request after the other on one kept connection.
+
+    Plain sockets, because what an HTTP client library costs would count as the platform's time.
+    """
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS)
+    try:
+        for body in bodies:
+            encoded = json.dumps(body)
+            started = time.perf_counter()
+            connection.request("POST", parts.path.rstrip("/") + path, encoded, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            content = response.read()
+            seconds = time.perf_counter() - started
+            yield seconds, _decoded(response.status, content)
+    except (OSError, http.client.HTTPException) as error:
+        raise GatewayUnreachable(f"the connection to the gateway at {url} broke: {error}") from None
+    finally:
+        connection.close()
+
+
+def _decoded(status: int, content: bytes) -> Reply:
+    try:
+        fields: dict[str, Any] = json.loads(content)
+    except ValueError:
+        fields = {}
+    if status == http.client.OK:
+        return fields
+    return Refusal(str(fields.get("code") or f"http_{status}"), str(fields.get("detail") or f"HTTP {status}"))
