@@ -172,3 +172,10 @@ def test_documents_are_counted_before_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text('{"id":"without newline","text":"x"}')
     (tmp_path / "a.md").write_text("a")
     assert count_documents(find_sources([tmp_path]), SourceOptions()) == 9
+
+
+def test_lines_can_be_sent_with_a_prefix_and_with_some_of_their_fields_only(tmp_path: Path) -> None:
+    path = lines(tmp_path / "c.jsonl", {"_id": "1", "title": "T", "text": "x", "metadata": {"a": {"b": 1}}})
+    assert problems(path) == [(f"{path}:1", "invalid_document")]
+    [found] = fields(path, line_id_prefix="set/", line_fields=frozenset({"id", "title", "text"}))
+    assert found == {"id": "set/1", "collection": "default", "title": "T", "text": "x", "metadata": {}}
