@@ -102,6 +102,10 @@ class Reference:
             found.setdefault(self._documents[row], float(scores[row]))
         return found
 
+    def chunks(self) -> tuple[list[str], list[str]]:
+        """Return the document id and the embedded text of every chunk."""
+        return self._documents, self._texts
+
     def embedded_texts(self, count: int) -> list[str]:
         """Return `count` of the texts that the platform embedded, evenly spread over the index."""
         step = max(1, len(self._texts) // count)

@@ -9,7 +9,6 @@ import argparse
 import gzip
 import http.client
 import json
-import platform as host
 import statistics
 import sys
 import tempfile
@@ -20,8 +19,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-import psutil
 
+from tests.load.machine import describe_machine
 from tests.load.reference import Reference, bare_model_rate, ndcg_at_10
 from tests.platform_process import PROJECT, RunningPlatform, rag, start_platform, wait_until
 
@@ -160,13 +159,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=PROJECT / ".bench" / "scifact.json")
     arguments = parser.parse_args()
     figures = measure(arguments)
-    figures["machine"] = {
-        "cores": psutil.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9),
-        "python": host.python_version(),
-        "system": host.system(),
-        "load_average": psutil.getloadavg(),
-    }
+    figures["machine"] = describe_machine()
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
