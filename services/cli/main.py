@@ -21,7 +21,7 @@ from services.cli.status import status
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, provision, doctor, eval)
+COMMANDS = (up, ingest, search, ask, documents, status, provision, eval, doctor)
 
 
 def build_app() -> typer.Typer:

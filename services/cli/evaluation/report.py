@@ -57,7 +57,9 @@ def notes(figures: Mapping[str, Any]) -> list[str]:
     ingest = figures["ingest"]
     if ingest and ingest["failed"]:
         first = ingest["failures"][0]
-        found.append(f"{ingest['failed']:,} documents were not indexed, first {first['id']}: {first['message']}.")
+        found.append(
+            f"{ingest['failed']:,} documents were not indexed, first {first['id']}: {_unstopped(first['message'])}."
+        )
     for part in ("retrieval", "multi_hop"):
         modes = figures.get(part, {})
         for name, mode in modes.get("modes", modes).items():
@@ -125,7 +127,7 @@ def _group_rows(group: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator
 
 def _mode_notes(name: str, mode: Mapping[str, Any]) -> Iterator[str]:
     if not mode["available"]:
-        yield f"{name}: {mode['reason']}."
+        yield f"{name}: {_unstopped(mode['reason'])}."
     elif mode["failures"]:
         yield f"{name}: searches that failed: {_counts(mode['failures'])}."
 
@@ -142,6 +144,10 @@ def _given(figures: Mapping[str, Any], name: str) -> Sequence[Mapping[str, Any]]
 
 def _counts(failures: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {code}" for code, count in failures.items())
+
+
+def _unstopped(sentence: str) -> str:
+    return sentence.rstrip().removesuffix(".")
 
 
 def _number(value: float | None, digits: int) -> str:
