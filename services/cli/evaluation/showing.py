@@ -30,9 +30,10 @@ def _show(figures: Mapping[str, Any]) -> None:
 
 
 def _rich(table: Table) -> rich_table.Table:
-    shown = rich_table.Table(box=None, pad_edge=False)
-    for place, header in enumerate(table.headers):
-        shown.add_column(header, justify="right" if place else "left", overflow="fold")
+    shown = rich_table.Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    shown.add_column(table.headers[0], overflow="fold")
+    for header in table.headers[1:]:
+        shown.add_column(header, justify="right", no_wrap=True)
     for row in table.rows:
         shown.add_row(*map(one_line, row))
     return shown
