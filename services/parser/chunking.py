@@ -1,7 +1,8 @@
 """From sections to chunks the embedding model can read whole.
 
-Neighbouring sections under the same headings fill a chunk together; what does not fit starts the next one whole, so
-lists, tables and code are cut only when they are larger than a chunk. Only then do chunks overlap.
+Neighbouring sections on one page and under the same headings fill a chunk together; what does not fit starts the next one whole, so
+lists, tables and code are cut only when they are larger than a chunk. Only then do chunks overlap, and not where the
+cut falls between rows or items.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,6 +63,7 @@ class Chunker:
         self._limits = limits
         self._max_characters = limits.chunk_tokens * MAX_CHARACTERS_PER_TOKEN
         self._splitter = TextSplitter.from_callback(self._size, limits.chunk_tokens, overlap=limits.overlap_tokens)
+        self._line_splitter = TextSplitter.from_callback(self._size, limits.chunk_tokens)
 
     def chunks(self, title: str | None, sections: Iterable[Section]) -> Iterator[Chunk]:
         """Yield the chunks of a document in order.
@@ -73,7 +75,7 @@ class Chunker:
         for pack in self._packs(sections):
             path, page = pack.first.heading_path, pack.first.page
             prefix = prefix_for(title, path, self._count_tokens, self._limits.prefix_tokens)
-            for offset, text in self._split(SECTION_SEPARATOR.join(pack.texts)):
+            for offset, text in self._split(SECTION_SEPARATOR.join(pack.texts), self._splitter_for(pack.first)):
                 start = pack.start + offset
                 yield Chunk(ordinal, text, path, page, start, start + len(text), prefix)
                 ordinal += 1
@@ -85,7 +87,7 @@ class Chunker:
             size = self._size(section.text)
             if (
                 pack
-                and pack.first.heading_path == section.heading_path
+                and (pack.first.heading_path, pack.first.page) == (section.heading_path, section.page)
                 and pack.size + size <= self._limits.chunk_tokens
             ):
                 pack.size += size
@@ -103,15 +105,21 @@ class Chunker:
         least = -(-len(text) // MAX_CHARACTERS_PER_TOKEN)
         return least if least > self._limits.chunk_tokens else max(least, self._count_tokens(text))
 
-    def _split(self, text: str) -> Iterator[tuple[int, str]]:
+    def _splitter_for(self, section: Section) -> TextSplitter:
+        """A row or an item is a thought by itself: a cut between two of them needs no overlap."""
+        lines = section.text.split("\n") if section.kind in ("table", "list") else ()
+        whole = lines and all(self._size(line) <= self._limits.chunk_tokens for line in lines)
+        return self._line_splitter if whole else self._splitter
+
+    def _split(self, text: str, splitter: TextSplitter) -> Iterator[tuple[int, str]]:
         window = self._max_characters * _WINDOW_CHUNKS
         position = 0
         while len(text) - position > window:
-            *whole, last = self._splitter.chunk_indices(text[position : position + window]) or [(window, "")]
+            *whole, last = splitter.chunk_indices(text[position : position + window]) or [(window, "")]
             yield from ((position + offset, piece) for offset, piece in whole)
             # The end of the window cut the last chunk short: the next window begins with it.
             position += last[0] if whole else window
-        yield from ((position + offset, piece) for offset, piece in self._splitter.chunk_indices(text[position:]))
+        yield from ((position + offset, piece) for offset, piece in splitter.chunk_indices(text[position:]))
 
 
 def embedded_text(

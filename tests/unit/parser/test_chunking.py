@@ -81,9 +81,23 @@ def test_only_cuts_inside_a_section_overlap() -> None:
     assert min(inside) > 0
 
 
-def test_a_chunk_carries_the_page_of_its_first_section() -> None:
-    chunks = chunked(Section(words(20), page=3), Section(words(8), page=4), Section(words(30), page=5))
-    assert [chunk.page for chunk in chunks] == [3, 5]
+@pytest.mark.parametrize("kind", ["table", "list"])
+def test_a_cut_between_rows_or_items_needs_no_overlap(kind: str) -> None:
+    rows = [f"pump {number} valve bar" for number in range(40)]
+    chunks = chunked(Section("\n".join(rows), kind))  # type: ignore[arg-type]
+    assert len(chunks) > 1
+    assert [row for chunk in chunks for row in chunk.text.split("\n")] == rows
+
+
+def test_a_row_that_is_larger_than_a_chunk_is_cut_with_overlap() -> None:
+    rows = ["pump", ". ".join([words(6)] * 20)]
+    chunks = chunked(Section("\n".join(rows), "table"))
+    assert min(left.char_end - right.char_start for left, right in pairwise(chunks[1:])) > 0
+
+
+def test_a_chunk_lies_on_one_page() -> None:
+    chunks = chunked(Section(words(9), page=3), Section(words(8), page=3), Section(words(8), page=4))
+    assert [(chunk.page, COUNT(chunk.text)) for chunk in chunks] == [(3, 17), (4, 8)]
 
 
 def test_text_without_spaces_or_tokens_is_still_cut_by_length() -> None:
