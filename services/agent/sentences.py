@@ -16,6 +16,9 @@ _LIST_MARKER: Final = re.compile(r"(?:[-*+>\u2013\u2022\u2023\u25e6]|\d{1,3}[.)]
 _STARTS_LINE: Final = re.compile(_LIST_MARKER.pattern + r"|#{1,6}[ \t]|\|")
 _BLANK_LINES: Final = re.compile(r"\n[ \t\r]*\n\s*")
 _LINE_END: Final = re.compile(r"[ \t\r]*\n[ \t]*")
+_CELL_SEPARATOR: Final = " | "
+_TABLE_RULE: Final = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-+:?\s*)*\|?")
+_DIGIT: Final = re.compile(r"\d")
 _HEADING: Final = re.compile(r"#{1,6}[ \t]+")
 _QUESTION: Final = re.compile(r"[?\uff1f]$")
 # Latin enders need white space behind their closing quotes and brackets, ideographic ones do not.
@@ -51,23 +54,49 @@ class Sentence:
 def split_sentences(source: str) -> list[Sentence]:
     """Return the sentences of a text in order, without overlap, each at most 500 characters long.
 
-    A heading or a question answers nothing by itself: it becomes the lead of the sentence that follows it.
+    A heading or a question answers nothing by itself: it becomes the lead of the sentence that follows it. A table's
+    row is a sentence, and the row that names its columns the lead of those below.
     """
+    spans = list(_spans(source))
     sentences: list[Sentence] = []
-    lead = ""
-    for start, end in _spans(source):
+    lead, header, in_table = "", "", False
+    for place, (start, end) in enumerate(spans):
         text = source[start:end]
+        starts_table, in_table = not in_table, _is_row(text)
+        header = header if in_table else ""
         if _HEADING.match(text) or _QUESTION.search(text):
             lead = _HEADING.sub("", text, count=1)
+        elif _TABLE_RULE.fullmatch(text):
+            continue
+        elif starts_table and _names_columns(text, _text_after(source, spans, place)):
+            header = text
         else:
-            sentences.append(Sentence(text, start, end, lead))
+            sentences.append(Sentence(text, start, end, " ".join(filter(None, (lead, header)))))
             lead = ""
     return sentences
 
 
+def _text_after(source: str, spans: list[tuple[int, int]], place: int) -> str:
+    start, end = spans[place + 1] if place + 1 < len(spans) else (0, 0)
+    return source[start:end]
+
+
+def _is_row(text: str) -> bool:
+    return text.startswith("|") or _CELL_SEPARATOR in text
+
+
+def _names_columns(row: str, below: str) -> bool:
+    """A first row names columns when a rule is drawn below it, or when the numbers begin below it."""
+    if not (_is_row(row) and _is_row(below)):
+        return False
+    return bool(_TABLE_RULE.fullmatch(below)) or (not _DIGIT.search(row) and bool(_DIGIT.search(below)))
+
+
 def _spans(source: str) -> Iterator[tuple[int, int]]:
-    for block in _blocks(source):
-        for sentence in _sentences(source, *block):
+    for start, end in _blocks(source):
+        block = source[start:end]
+        parts = ((start, end),) if _is_row(block) else _sentences(source, start, end)
+        for sentence in parts:
             yield from _bounded(source, *_trimmed(source, *sentence))
 
 
@@ -92,7 +121,7 @@ def _lines(source: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _ends_block(line: str, following: str) -> bool:
-    if _STARTS_LINE.match(following) or _HEADING.match(line) or line.startswith("|"):
+    if _STARTS_LINE.match(following) or _HEADING.match(line) or _is_row(line):
         return True
     return len(line) < SHORT_LINE_CHARACTERS and following[:1].isupper() and not line.endswith((",", ";", "-"))
 

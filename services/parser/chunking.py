@@ -1,8 +1,8 @@
 """From sections to chunks the embedding model can read whole.
 
-Neighbouring sections on one page and under the same headings fill a chunk together; what does not fit starts the next one whole, so
-lists, tables and code are cut only when they are larger than a chunk. Only then do chunks overlap, and not where the
-cut falls between rows or items.
+Neighbouring sections on one page and under the same headings fill a chunk together; what does not fit starts the next
+one whole, so lists, tables and code are cut only when they are larger than a chunk. Only then do chunks overlap, and
+not where the cut falls between rows or items.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -41,7 +41,11 @@ def test_what_only_looks_like_an_end_does_not_end_a_sentence(source: str) -> Non
             ["one item", "two items", "first step", "second step"],
         ),
         ("Phone: 555 1234\nName: Holm", ["Phone: 555 1234", "Name: Holm"]),
-        ("| year | ships |\n| 1887 | 12 |", ["| year | ships |", "| 1887 | 12 |"]),
+        ("| year | ships |\n| 1887 | 12 |", ["| 1887 | 12 |"]),
+        ("| a | b |\n|---|:-:|\n| c | d |", ["| c | d |"]),
+        ("Holm | Lindby. East. | 3\nBerg | Uddby | 4", ["Holm | Lindby. East. | 3", "Berg | Uddby | 4"]),
+        ("Holm | 3\nBerg | none\nLund | 4", ["Holm | 3", "Berg | none", "Lund | 4"]),
+        ("keeper | town\nHolm | Lindby", ["keeper | town", "Holm | Lindby"]),
         ("first block\r\n\r\nsecond block", ["first block", "second block"]),
         ("", []),
         (" \n\n \t", []),
@@ -93,3 +97,14 @@ def test_every_sentence_is_a_verbatim_part_of_the_text_in_order(source: str) -> 
 @given(st.text(alphabet="AB \n.!\u2026,", max_size=200))
 def test_nothing_but_white_space_is_left_out_of_plain_prose(source: str) -> None:
     assert "".join("".join(text.split()) for text in texts_of(source)) == "".join(source.split())
+
+
+def test_rows_stand_under_the_names_of_their_columns() -> None:
+    source = "Keepers\n\nkeeper | since\nHolm | 1887\nBerg | 1902\n\nThe house burned down."
+    found = [(sentence.text, sentence.lead) for sentence in split_sentences(source)]
+    assert found == [
+        ("Keepers", ""),
+        ("Holm | 1887", "keeper | since"),
+        ("Berg | 1902", "keeper | since"),
+        ("The house burned down.", ""),
+    ]
