@@ -36,7 +36,7 @@ PAGE = PROJECT / "docs" / "benchmarks.md"
 SECTION_START, SECTION_END = "<!-- tables of make eval -->", "<!-- end of the tables -->"
 RUN_SECONDS = 4 * 3600
 # The parts of a search in process, by mode; a mode that has none here gets no latency yardstick.
-PARTS: Mapping[str, Callable[[Reference, str], Any]] = {"dense": Reference.search}
+PARTS: Mapping[str, Callable[[Reference, str], Any]] = {"dense": Reference.search, "hybrid": Reference.search_hybrid}
 
 Search = Callable[[str], list[str]]
 

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from contracts.retrieval import RetrieveRequest
 from services.embedder.onnx_embedding import OnnxEmbedding
 from services.embedder.settings import EmbedderSettings
-from services.retriever.index import IndexQuery
+from services.retriever.bm25 import query_terms
+from services.retriever.calibration import words_weight_of
+from services.retriever.index import IndexQuery, SearchMode
 from services.retriever.qdrant_edge_index import QdrantEdgeIndex
 from shared import models
 
@@ -86,13 +88,23 @@ class Reference:
         self._loop.run_until_complete(self._index.close())
         self._loop.close()
 
-    def search(self, query: str) -> Any:
-        """Embed a query and look it up: the two parts that no platform can leave out."""
+    def search(self, query: str, mode: SearchMode = SearchMode.DENSE) -> Any:
+        """Embed a query and look it up: the parts that no platform can leave out."""
         vector = self._model.embed(self._model.query_prefix + query)
         request = IndexQuery(
-            tenant=self._request.tenant, collection=self._request.collection, vector=vector, limit=self._request.top_k
+            tenant=self._request.tenant,
+            collection=self._request.collection,
+            mode=mode,
+            vector=vector,
+            sparse=query_terms(query),
+            words_weight=words_weight_of(self._model.fingerprint),
+            limit=self._request.top_k,
         )
         return self._loop.run_until_complete(self._index.search(request))
+
+    def search_hybrid(self, query: str) -> Any:
+        """Embed a query and look it up by meaning and by words."""
+        return self.search(query, SearchMode.HYBRID)
 
     def exact(self, query: str, top_k: int) -> dict[str, float]:
         """Return document id -> score by multiplying with every stored vector."""
@@ -132,6 +144,5 @@ class Reference:
 
 
 def embedded_text(payload: Mapping[str, Any]) -> str:
-    """Return about what the embedder read: the title in front of the text."""
-    title = payload.get("title")
-    return f"{title}\n\n{payload['text']}" if title else str(payload["text"])
+    """Return what the embedder read."""
+    return str(payload["prefix"] + payload["text"])
