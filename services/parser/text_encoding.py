@@ -53,6 +53,14 @@ def text_encoding(content: bytes, declared: str | None = None) -> str | None:
     return _declared_encoding(content, declared) or _guess(content)
 
 
+def usable_codec(name: str) -> str | None:
+    """Return the name of the text codec that is known under `name`."""
+    try:
+        return codecs.lookup(name).name if "a".encode(name) else None
+    except (LookupError, ValueError):
+        return None
+
+
 def _wide_encoding(content: bytes) -> str | None:
     """Tell UTF-16 and UTF-32 without a mark by what decodes to writing; other content with NUL is not text."""
     sample = content[: min(_SAMPLE_BYTES, len(content) // 4 * 4 or len(content))]
