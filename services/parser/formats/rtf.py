@@ -116,6 +116,8 @@ class _Reader:
         if left.destination == self.group.destination:
             return
         if left.destination in _NOTES:
+            while self.paragraph and not self.paragraph[-1].strip():
+                self.paragraph.pop()
             self._write(")")
         elif left.destination in _MARGINS:
             yield from self._end_margin()
@@ -225,6 +227,8 @@ class _Reader:
     def _take_break(self, word: str) -> Iterator[Block]:
         if word in _BREAKS and self.group.destination in _NOTES:
             self._write(" ")
+        elif word in _BREAKS and self.group.destination in _MARGINS:
+            self._write("\n")
         elif word in _BREAKS:
             yield from self._end_paragraph()
         elif word == "cell":
