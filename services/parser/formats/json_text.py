@@ -141,6 +141,6 @@ def _label(containers: list[_Container]) -> str:
     for number, container in enumerate(containers, 1):
         if not container.array:
             label += f".{container.key}" if label else container.key
-        elif number < len(containers):
+        elif number < len(containers) and not containers[number].array:
             label += f"[{container.index}]"
     return label
