@@ -137,7 +137,7 @@ def _paragraph(lines: list[str], start: int) -> Taken:
 
 
 def _starts_block(line: str) -> bool:
-    patterns = (_HEADLINE, _BEGIN, _KEYWORD, _TABLE, _DRAWER, _FIXED, _ITEM)
+    patterns = (_HEADLINE, _BEGIN, _KEYWORD, _PLANNING, _TABLE, _DRAWER, _FIXED, _ITEM)
     return any(pattern.match(line) for pattern in patterns)
 
 
