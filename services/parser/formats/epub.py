@@ -74,7 +74,9 @@ def _is_page(item: xml.Element) -> bool:
 
 
 def _lists_contents(item: xml.Element) -> bool:
-    return "nav" in (xml.attribute(item, "properties") or "").split() or "ncx" in (xml.attribute(item, "media-type") or "")
+    return "nav" in (xml.attribute(item, "properties") or "").split() or "ncx" in (
+        xml.attribute(item, "media-type") or ""
+    )
 
 
 def _member(base: str, reference: str | None) -> str:

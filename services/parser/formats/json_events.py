@@ -11,7 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 # JSON has no limit, but every value costs as much as it stands deep.
 MAX_DEPTH: Final = 200
-_TOKEN: Final = re.compile(r"[\s,]*(?:([{\[])|([}\]])|(\")|(true|false|null|NaN|-?Infinity|-?\d[\d.eE+-]*)(?=[\s,\]}]|$))")
+_TOKEN: Final = re.compile(
+    r"[\s,]*(?:([{\[])|([}\]])|(\")|(true|false|null|NaN|-?Infinity|-?\d[\d.eE+-]*)(?=[\s,\]}]|$))"
+)
 _COLON: Final = re.compile(r"\s*:")
 _STRINGS: Final = JSONDecoder(strict=False)
 

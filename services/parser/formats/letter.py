@@ -9,7 +9,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from services.parser.document import MAX_HEADING_CHARACTERS, Block, Extracted, Heading, Section, Source, nested, one_line
+from services.parser.document import (
+    MAX_HEADING_CHARACTERS,
+    Block,
+    Extracted,
+    Heading,
+    Section,
+    Source,
+    nested,
+    one_line,
+)
 from services.parser.errors import ExtractionError
 from services.parser.formats import html, rtf, text
 

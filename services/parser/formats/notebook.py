@@ -69,7 +69,9 @@ def _outputs(cell: dict[str, Any]) -> Iterator[Block]:
         if output.get("output_type") in ("error", "pyerr"):
             yield Section(_bounded(f"{_text(output.get('ename'))}: {_text(output.get('evalue'))}"))
             continue
-        forms = _mapping(output.get("data")) or {f"text/{key}": output[key] for key in ("html", "latex") if key in output}
+        forms = _mapping(output.get("data")) or {
+            f"text/{key}": output[key] for key in ("html", "latex") if key in output
+        }
         # Streams, and all outputs before version 4, hold their text themselves.
         forms = {"text/plain": output.get("text"), **forms}
         form = next((form for form in _OUTPUT_FORMS if _text(forms.get(form)).strip()), None)

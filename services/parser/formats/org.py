@@ -63,7 +63,7 @@ def _headline_text(text: str) -> str:
 
 
 def _block(lines: list[str], start: int) -> Taken | None:
-    """Code, examples and comments; of other blocks only the borders, which are keywords. An open one runs to the end."""
+    """Code, examples and comments, to the end if they are never closed; of other blocks the borders alone."""
     begin = _BEGIN.match(lines[start])
     name = begin.group(1).lower() if begin else ""
     if name not in _VERBATIM_BLOCKS:

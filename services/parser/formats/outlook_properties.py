@@ -1,7 +1,7 @@
 """The properties of an Outlook message: streams of an OLE2 container, named for what they hold.
 
-Numbers from MS-OXPROPS and MS-OXMSG; `__substg1.0_PPPPTTTT` is property PPPP in type TTTT, and the fixed-size ones share
-a stream.
+Numbers from MS-OXPROPS and MS-OXMSG; `__substg1.0_PPPPTTTT` is property PPPP in type TTTT, and those of a fixed size
+share a stream.
 """
 
 import io
@@ -40,7 +40,9 @@ class Container:
             self._file = OleFileIO(io.BytesIO(content))
             paths = self._file.listdir(streams=True, storages=True)
         except _DAMAGED as error:
-            raise ExtractionError("corrupt", f"The message is damaged: its container does not open ({error}).") from error
+            raise ExtractionError(
+                "corrupt", f"The message is damaged: its container does not open ({error})."
+            ) from error
         if len(paths) > _MAX_STREAMS:
             raise ExtractionError("too_large", f"The message has more than {_MAX_STREAMS} parts.")
         self._names = {tuple(part.upper() for part in path): path for path in paths}

@@ -23,12 +23,23 @@ _GRID_TABLE: Final = re.compile(r"\+[-=+]{3,}\+\s*$")
 _SIMPLE_TABLE: Final = re.compile(r"=+(?: +=+)+\s*$")
 _RULE_OF_GRID: Final = re.compile(r"\s*[|+][-=+|\s]*$")
 _RULE_OF_TABLE: Final = re.compile(r"[-=]+(?: +[-=]+)*\s*$")
-_CODE_DIRECTIVES: Final = frozenset({"code", "code-block", "parsed-literal", "sourcecode", "math", "prompt", "testcode"})
+_CODE_DIRECTIVES: Final = frozenset(
+    {"code", "code-block", "parsed-literal", "sourcecode", "math", "prompt", "testcode"}
+)
 # What these hold is no text of the document.
 _SILENT_DIRECTIVES: Final = frozenset(
     {
         *("contents", "toctree", "include", "raw", "image", "meta", "highlight", "index", "default-role", "role"),
-        *("autoclass", "autofunction", "automodule", "automethod", "currentmodule", "module", "unicode", "target-notes"),
+        *(
+            "autoclass",
+            "autofunction",
+            "automodule",
+            "automethod",
+            "currentmodule",
+            "module",
+            "unicode",
+            "target-notes",
+        ),
         *("sectnum", "class", "todolist", "literalinclude", "replace"),
     }
 )
@@ -101,7 +112,9 @@ class _Scanner:
         end = self._indented_end(start + 1)
         note = _NOTE_OR_CITATION.match(line)
         if note:
-            return end, [Section(_plain("\n".join([f"[{note.group(1)}] {note.group(2)}", *self._dedented(start + 1, end)])))]
+            return end, [
+                Section(_plain("\n".join([f"[{note.group(1)}] {note.group(2)}", *self._dedented(start + 1, end)])))
+            ]
         directive = _DIRECTIVE.match(line)
         return end, self._directive(directive.group(1), directive.group(2) or "", start + 1, end) if directive else []
 
@@ -199,7 +212,9 @@ def _grid_rows(lines: list[str]) -> Iterator[str]:
             continue
         parts = [part.strip() for part in line.strip().strip("|").split("|")]
         same = len(parts) == len(cells)
-        cells = [f"{cell} {part}".strip() for cell, part in zip(cells, parts, strict=True)] if same else [*cells, *parts]
+        cells = (
+            [f"{cell} {part}".strip() for cell, part in zip(cells, parts, strict=True)] if same else [*cells, *parts]
+        )
     if any(cells):
         yield _plain(" | ".join(cells))
 

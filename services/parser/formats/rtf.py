@@ -1,7 +1,7 @@
 """RTF: headings by outline level or style, paragraphs, lists and tables.
 
-What Word shows beside the text is part of it: text boxes, footnotes and comments (in parentheses where they are called),
-and each different header and footer once.
+What Word shows beside the text is part of it: text boxes, footnotes and comments (in parentheses where they are
+called), and each different header and footer once.
 """
 
 import re
@@ -34,7 +34,9 @@ _BREAKS: Final = frozenset({"page", "par", "sect"})
 _SYSTEM_CODECS: Final = {"mac": "mac_roman", "pc": "cp437", "pca": "cp850"}
 _BODY_OUTLINE: Final = 9
 # Mail in HTML that Outlook has turned to RTF keeps its tags; only some of them have become paragraphs.
-_BLOCK_TAG: Final = re.compile(r"\s*</?(?:address|blockquote|br|div|dd|dl|dt|h[1-6]|hr|li|ol|p|pre|table|td|th|tr|ul)\b", re.I)
+_BLOCK_TAG: Final = re.compile(
+    r"\s*</?(?:address|blockquote|br|div|dd|dl|dt|h[1-6]|hr|li|ol|p|pre|table|td|th|tr|ul)\b", re.I
+)
 _HEADING_STYLE: Final = re.compile(r"\s*(?:heading\s+([1-9])|(title))\s*$", re.I)
 _SPACES: Final = re.compile(r"[^\S\n\t]+")
 

@@ -18,9 +18,8 @@ _PIECE_CHARACTERS: Final = 64 << 10
 _DECLARATION: Final = re.compile(r"\s*<\?xml[^>]*\?>")
 # Entities may hold brackets in quotes, so the end is the first bracket that closes the whole declaration.
 _DOCTYPE: Final = re.compile(r"<!DOCTYPE[^\[>]*(?:\[(.*?)\]\s*)?>", re.S)
-_PLAIN: Final = r"(?:[^<&%{}]|&(?:amp|apos|gt|lt|quot|#\w+);)"
 _ENTITY: Final = re.compile(
-    rf"<!ENTITY\s+([\w.:-]+)\s+(?:\"({_PLAIN.replace('{}', chr(34))}{{0,200}})\"|'({_PLAIN.replace('{}', chr(39))}{{0,200}})')\s*>"
+    r"<!ENTITY\s+([\w.:-]+)\s+([\"'])((?:(?!\2)[^<&%]|&(?:amp|apos|gt|lt|quot|#\w+);){0,200})\2\s*>"
 )
 _REFERENCE: Final = re.compile(r"&([A-Za-z_][\w.:-]{0,60});")
 _PREDEFINED: Final = frozenset({"amp", "apos", "gt", "lt", "quot"})
@@ -83,7 +82,7 @@ def _without_doctype(text: str) -> str:
     text = _DECLARATION.sub("", text, count=1).lstrip()
     doctype = _DOCTYPE.search(text)
     subset = (doctype.group(1) or "") if doctype else ""
-    entities = {name: unescape(first or second) for name, first, second in _ENTITY.findall(subset)}
+    entities = {name: unescape(value) for name, _, value in _ENTITY.findall(subset)}
     if doctype:
         text = text[: doctype.start()] + text[doctype.end() :]
     text = text.replace("<!DOCTYPE", "&lt;!DOCTYPE")

@@ -16,12 +16,29 @@ from services.parser.formats.xml_events import XmlEvent, events
 
 _TITLES: Final = frozenset({"article-title", "head", "heading", "title"})
 _PROSE: Final = frozenset(
-    {"abstract", "content", "description", "encoded", "l", "note", "p", "para", "quote", "simpara", "subtitle", "summary"}
+    {
+        "abstract",
+        "content",
+        "description",
+        "encoded",
+        "l",
+        "note",
+        "p",
+        "para",
+        "quote",
+        "simpara",
+        "subtitle",
+        "summary",
+    }
 )
 _CODE: Final = frozenset({"code", "literallayout", "pre", "programlisting", "screen"})
 # Where the title of the whole document stands, if not in its root.
-_HEADERS: Final = frozenset({"channel", "front", "head", "header", "info", "meta", "metadata", "title-group", "titleStmt"})
-_HTML_VALUE: Final = re.compile(r"<(?:a|b|blockquote|br|div|em|h[1-6]|i|img|li|ol|p|pre|span|strong|table|ul)[\s/>]", re.I)
+_HEADERS: Final = frozenset(
+    {"channel", "front", "head", "header", "info", "meta", "metadata", "title-group", "titleStmt"}
+)
+_HTML_VALUE: Final = re.compile(
+    r"<(?:a|b|blockquote|br|div|em|h[1-6]|i|img|li|ol|p|pre|span|strong|table|ul)[\s/>]", re.I
+)
 _BLOCKS_BEFORE_TITLE: Final = 3
 # Elements that hold this many values are read in parts: some hold a whole database.
 _MAX_VALUES: Final = 200

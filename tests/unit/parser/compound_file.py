@@ -72,7 +72,9 @@ def compound_file(tree: Tree) -> bytes:
     assert len(fat) <= 128
     writer.entries[0].start, writer.entries[0].size = (starts[3] if mini_sectors else _END), len(writer.mini)
     header = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 16 + struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
-    header += struct.pack("<IIIIIIIII", 0, 1, starts[1], 0, 4096, starts[2] if mini_fat_sectors else _END, mini_fat_sectors, _END, 0)
+    header += struct.pack(
+        "<IIIIIIIII", 0, 1, starts[1], 0, 4096, starts[2] if mini_fat_sectors else _END, mini_fat_sectors, _END, 0
+    )
     header += struct.pack("<I", 0) + struct.pack("<I", _FREE) * 108
     return b"".join(
         (

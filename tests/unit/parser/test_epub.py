@@ -44,7 +44,8 @@ def test_chapters_come_in_the_order_of_the_spine() -> None:
 @pytest.mark.parametrize("contents", ["nav", "ncx"])
 def test_a_chapter_without_a_heading_has_the_one_of_the_contents(contents: str) -> None:
     nav = XHTML.format("<nav><a href='text%20a.xhtml'>Chapter <b>A</b></a><a href='text%20a.xhtml#x'>Part</a></nav>")
-    ncx = "<ncx><navMap><navPoint><navLabel><text>Chapter A</text></navLabel><content src='text a.xhtml'/></navPoint></navMap></ncx>"
+    point = "<navPoint><navLabel><text>Chapter A</text></navLabel><content src='text a.xhtml'/></navPoint>"
+    ncx = f"<ncx><navMap>{point}</navMap></ncx>"
     member = {"nav": nav, "ncx": ncx}[contents]
     items = {
         "nav": "<item id='n' href='toc' properties='nav' media-type='application/xhtml+xml'/>",
@@ -65,14 +66,18 @@ def test_a_book_without_a_package_is_read_by_file_name() -> None:
 
 
 def test_missing_chapters_are_left_out() -> None:
-    content = book({"a.xhtml": "<p>a"}, "gone.xhtml a.xhtml", items="<item id='gone.xhtml' href='gone.xhtml' media-type='text/html'/>")
+    content = book(
+        {"a.xhtml": "<p>a"},
+        "gone.xhtml a.xhtml",
+        items="<item id='gone.xhtml' href='gone.xhtml' media-type='text/html'/>",
+    )
     assert [section.text for section in sections(content)] == ["a"]
 
 
 def test_copy_protection_is_named_and_scrambled_fonts_are_not() -> None:
     def encryption(member: str) -> dict[str, str]:
-        reference = f"<encryption><EncryptedData><CipherData><CipherReference URI='{member}'/></CipherData></EncryptedData></encryption>"
-        return {"META-INF/encryption.xml": reference}
+        reference = f"<CipherData><CipherReference URI='{member}'/></CipherData>"
+        return {"META-INF/encryption.xml": f"<encryption><EncryptedData>{reference}</EncryptedData></encryption>"}
 
     assert sections(book({"a.xhtml": "<p>a"}, "a.xhtml", encryption("OEBPS/font.otf")))
     with pytest.raises(ExtractionError) as refused:

@@ -24,7 +24,10 @@ def places(text: str) -> list[Place]:
         ('{"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}', [(("a", "b", "c", "d"), "e.f: 1")]),
         ('[{"a": 1}, {"a": 2}]', [((), "a: 1"), ((), "a: 2")]),
         ('{"rows": [{"a": 1}, {"a": 2}]}', [(("rows",), "a: 1"), (("rows",), "a: 2")]),
-        ('[{"a": {"b": 1}, "t": ["x", "y"], "s": [{"n": 1}, {"n": 2}]}]', [((), "a.b: 1\nt: x, y\ns[0].n: 1\ns[1].n: 2")]),
+        (
+            '[{"a": {"b": 1}, "t": ["x", "y"], "s": [{"n": 1}, {"n": 2}]}]',
+            [((), "a.b: 1\nt: x, y\ns[0].n: 1\ns[1].n: 2")],
+        ),
         ('{"t": ["x", "y"]}', [(("t",), "x\ny")]),
         ('{"a": 1}\n{"a": 2}\n', [((), "a: 1"), ((), "a: 2")]),
         ('"text"', [((), "text")]),
@@ -61,7 +64,10 @@ def test_nesting_is_bounded() -> None:
 
 
 def test_the_title_is_the_documents_own() -> None:
-    assert extract(Source(b'{"id": 1, "title": "Report", "body": {"title": "Other"}}', "application/json")).title == "Report"
+    assert (
+        extract(Source(b'{"id": 1, "title": "Report", "body": {"title": "Other"}}', "application/json")).title
+        == "Report"
+    )
 
     assert extract(Source(b'{"body": {"title": "Other"}}', "application/json")).title is None
 
@@ -91,7 +97,9 @@ def test_every_value_is_found(value: object) -> None:
 
 @given(st.text(st.sampled_from('{}[]",: \\a1tru\n'), max_size=80))
 def test_nothing_fails(text: str) -> None:
-    assert all(isinstance(section, Section) for section in with_heading_paths(extract(Source(text.encode(), "")).blocks))
+    assert all(
+        isinstance(section, Section) for section in with_heading_paths(extract(Source(text.encode(), "")).blocks)
+    )
 
 
 def leaves(value: object) -> list[str]:

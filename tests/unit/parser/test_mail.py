@@ -24,6 +24,13 @@ def texts(content: str | bytes) -> list[str]:
     return [section.text for section in opened(content)[1][1:]]
 
 
+def outcome(content: str) -> str:
+    try:
+        return "read" if opened(content)[1] else "empty"
+    except ExtractionError as error:
+        return error.code
+
+
 def letter(*attachments: tuple[bytes, str, str]) -> EmailMessage:
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "ann@x.example", "bob@x.example", "Plan"
@@ -35,14 +42,19 @@ def letter(*attachments: tuple[bytes, str, str]) -> EmailMessage:
 
 
 def multipart(kind: str, *parts: str) -> str:
-    return f"{HEAD}Content-Type: multipart/{kind}; boundary=b\n\n" + "".join(f"--b\n{part}\n" for part in parts) + "--b--\n"
+    return (
+        f"{HEAD}Content-Type: multipart/{kind}; boundary=b\n\n"
+        + "".join(f"--b\n{part}\n" for part in parts)
+        + "--b--\n"
+    )
 
 
 def test_subject_is_the_title_and_header_lines_are_the_first_section() -> None:
     document, sections = opened(HEAD + "Cc: Eve\nReceived: from a by b\n\nHello.\n\nBye.\n")
     assert (document.media_type, document.title) == ("message/rfc822", "Plan")
     assert [section.text for section in sections] == [
-        "From: Ann <ann@x.example>\nTo: Bob <bob@x.example>\nCc: Eve\nDate: Tue, 01 Oct 2024 12:34:56 -0500\nSubject: Plan",
+        "From: Ann <ann@x.example>\nTo: Bob <bob@x.example>\nCc: Eve\n"
+        "Date: Tue, 01 Oct 2024 12:34:56 -0500\nSubject: Plan",
         "Hello.",
         "Bye.",
     ]
@@ -81,7 +93,9 @@ def test_encoded_subjects_are_decoded(encoded: str, decoded: str) -> None:
         ("text/html; charset=utf-8", "7bit", "<p>Hello</p><script>x</script>", "Hello"),
     ],
 )
-def test_bodies_are_decoded_whatever_is_wrong_with_them(content_type: str, encoding: str, body: str, expected: str) -> None:
+def test_bodies_are_decoded_whatever_is_wrong_with_them(
+    content_type: str, encoding: str, body: str, expected: str
+) -> None:
     mail = f"{HEAD}Content-Type: {content_type}\nContent-Transfer-Encoding: {encoding}\n\n{body}"
     assert texts(mail) == [expected]
 
@@ -141,7 +155,9 @@ def test_attachments_are_read_by_the_extractor_of_their_content(
     ],
 )
 def test_an_attachment_that_cannot_be_read_is_named_with_the_reason(content: bytes, name: str, reason: str) -> None:
-    _, sections = opened(letter((content, "application/octet-stream", name), (b"More.", "text/plain", "b.txt")).as_bytes())
+    _, sections = opened(
+        letter((content, "application/octet-stream", name), (b"More.", "text/plain", "b.txt")).as_bytes()
+    )
     failed = [section for section in sections if section.heading_path == (name,)]
     assert f"not read ({reason})" in failed[-1].text
     assert sections[-1] == Section("More.", "text", ("b.txt",))
@@ -205,8 +221,12 @@ def test_a_mail_without_text_says_so(mail: str) -> None:
 
 
 def test_an_attachment_that_travels_as_it_is_costs_nothing() -> None:
-    binary = b"\n--b\nContent-Type: image/png; name=p.png\nContent-Transfer-Encoding: binary\n\n" + bytes(range(256)) * 9
-    _, sections = opened(multipart("mixed", "\nHello.").removesuffix("\n--b--\n").encode() + binary + b"\n--b--\n", "m.txt")
+    binary = (
+        b"\n--b\nContent-Type: image/png; name=p.png\nContent-Transfer-Encoding: binary\n\n" + bytes(range(256)) * 9
+    )
+    _, sections = opened(
+        multipart("mixed", "\nHello.").removesuffix("\n--b--\n").encode() + binary + b"\n--b--\n", "m.txt"
+    )
     assert sections[1].text == "Hello."
 
 
@@ -223,10 +243,7 @@ def test_parts_that_nest_without_end_are_refused() -> None:
 )
 def test_broken_headers_never_fail(names: list[str], value: str) -> None:
     mail = "".join(f"{name}: {value}\n" for name in names) + "\nbody"
-    try:
-        assert opened(mail)[1]
-    except ExtractionError as error:
-        assert error.code in ("no_text", "encrypted")
+    assert outcome(mail) in ("read", "no_text", "encrypted")
 
 
 def test_quoted_printable_of_another_letter_stays_in_its_part() -> None:

@@ -83,7 +83,14 @@ def test_content_wins_over_declared_type_and_name(content: bytes, expected: str)
 MAIL = b"From: a@b.example\nTo: c@d.example\nDate: today\nSubject: Plan\n\nHello."
 TRANSPORTED = b"Received: from a\n by b\nSubject: Plan\nContent-Type: text/plain\n\nHello."
 NOTEBOOK = b'{"cells": [], "metadata": {}, "nbformat": 4}'
-ALL = {*KNOWN, "text/csv", "application/json", "application/x-ipynb+json", "application/xml", "text/tab-separated-values"}
+ALL = {
+    *KNOWN,
+    "text/csv",
+    "application/json",
+    "application/x-ipynb+json",
+    "application/xml",
+    "text/tab-separated-values",
+}
 
 
 @pytest.mark.parametrize(

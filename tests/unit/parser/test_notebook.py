@@ -79,7 +79,8 @@ def test_damaged_notebooks_are_corrupt(content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", [1, {}, {"cell_type": "code", "source": True, "outputs": 5}, {"cell_type": "code", "outputs": [7, {"data": 8}]}]
+    "cell",
+    [1, {}, {"cell_type": "code", "source": True, "outputs": 5}, {"cell_type": "code", "outputs": [7, {"data": 8}]}],
 )
 def test_strange_cells_are_empty(cell: Any) -> None:
     assert not any(block.text for block in blocks(cell))

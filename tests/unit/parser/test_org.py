@@ -14,7 +14,11 @@ def sections(text: str) -> list[tuple[str, str]]:
 def test_headlines_are_headings_without_what_makes_them_tasks() -> None:
     text = "* TODO [#A] One :tag:x:\na\n** DONE Two\nb\n* Three\nc"
     found = with_heading_paths(extract(Source(text.encode(), "text/x-org")).blocks)
-    assert [(one.heading_path, one.text) for one in found] == [(("One",), "a"), (("One", "Two"), "b"), (("Three",), "c")]
+    assert [(one.heading_path, one.text) for one in found] == [
+        (("One",), "a"),
+        (("One", "Two"), "b"),
+        (("Three",), "c"),
+    ]
 
 
 @pytest.mark.parametrize(

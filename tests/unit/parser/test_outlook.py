@@ -1,8 +1,6 @@
-# ruff: noqa: RUF001 - letters of other alphabets are what one test is about.
 import struct
 
 import pytest
-
 
 from services.parser.document import Document, Section
 from services.parser.errors import ExtractionError
@@ -46,6 +44,13 @@ def opened(tree: Tree) -> tuple[Document, list[Section]]:
     return document, list(document.sections)
 
 
+def outcome(content: bytes) -> str:
+    try:
+        return "read" if list(open_document(content, "application/vnd.ms-outlook").sections) else "empty"
+    except ExtractionError as error:
+        return error.code
+
+
 def test_a_message_has_header_lines_and_a_body() -> None:
     tree = message(wide(p1000="Hello.\r\n\r\nBye."), recipient(0, "Bob", "bob@x.example"), recipient(1, "Eve", "", 2))
     document, sections = opened(tree)
@@ -64,7 +69,10 @@ def test_a_message_has_header_lines_and_a_body() -> None:
         ({"__substg1.0_10130102": "<p>Café.".encode()}, "Café."),
         (wide(p1013="<p>Rich."), "Rich."),
         (CODE_PAGE_1251 | {"__substg1.0_1000001E": "Привет.".encode("cp1251")}, "Привет."),
-        ({"__substg1.0_10090102": struct.pack("<II4sI", 37, 25, b"MELA", 0) + rb"{\rtf1\ansi\pard Rich.\par}"}, "Rich."),
+        (
+            {"__substg1.0_10090102": struct.pack("<II4sI", 37, 25, b"MELA", 0) + rb"{\rtf1\ansi\pard Rich.\par}"},
+            "Rich.",
+        ),
     ],
 )
 def test_the_body_is_read_however_it_is_kept(body: Tree, expected: str) -> None:
@@ -104,9 +112,4 @@ def test_an_encrypted_message_says_so() -> None:
 def test_a_damaged_message_is_read_so_far_or_refused(cut: int) -> None:
     content = compound_file(message(wide(p1000="Hello.")))
     assert detect(content, None, None, ()).media_type == "application/vnd.ms-outlook"
-    try:
-        found = [section.text for section in open_document(content[:cut], "application/vnd.ms-outlook").sections]
-    except ExtractionError as error:
-        assert error.code in ("corrupt", "no_text", "unsupported_type")
-    else:
-        assert found
+    assert outcome(content[:cut]) in ("read", "corrupt", "no_text", "unsupported_type")

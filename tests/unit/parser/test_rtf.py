@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - letters of other alphabets are what this is about.
 import pytest
 
 from services.parser.document import Block, Heading, Section, Source
@@ -6,9 +5,7 @@ from services.parser.errors import ExtractionError
 from services.parser.formats.rtf import extract
 from services.parser.formats.rtf_compression import decompress
 
-STYLES = (
-    r"{\stylesheet{\s0 Normal;}{\s1\outlinelevel0 heading 1;}{\s2 heading 2;}{\s3\outlinelevel2\'dcberschrift;}}"
-)
+STYLES = r"{\stylesheet{\s0 Normal;}{\s1\outlinelevel0 heading 1;}{\s2 heading 2;}{\s3\outlinelevel2\'dcberschrift;}}"
 
 
 def blocks(body: str) -> list[Block]:
@@ -21,7 +18,13 @@ def text(body: str) -> str:
 
 def test_headings_are_told_by_style_and_outline_level() -> None:
     body = STYLES + r"\pard\s1 One\par\pard Text\par\pard\s2 Two\par\pard\s3 Three\par\pard\outlinelevel3 Four\par"
-    assert blocks(body) == [Heading(1, "One"), Section("Text"), Heading(2, "Two"), Heading(3, "Three"), Heading(4, "Four")]
+    assert blocks(body) == [
+        Heading(1, "One"),
+        Section("Text"),
+        Heading(2, "Two"),
+        Heading(3, "Three"),
+        Heading(4, "Four"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,10 @@ def test_headings_are_told_by_style_and_outline_level() -> None:
         (r"one\par two\line three\par", [("text", "one"), ("text", "two\nthree")]),
         (r"a\~b \{c\} d\\e\emdash f\tab g", [("text", "a b {c} d\\e\u2014f\tg")]),
         (r"{\b bold} and {\field{\*\fldinst HYPERLINK x}{\fldrslt link}}\par", [("text", "bold and link")]),
-        (r"\trowd\intbl A\cell B\cell\row\intbl 1\cell 2\par 3\cell\row\pard x\par", [("table", "A | B\n1 | 2 3"), ("text", "x")]),
+        (
+            r"\trowd\intbl A\cell B\cell\row\intbl 1\cell 2\par 3\cell\row\pard x\par",
+            [("table", "A | B\n1 | 2 3"), ("text", "x")],
+        ),
         (r"{\listtext\'b7\tab}one\par{\listtext\'b7\tab}two\par", [("list", "- one\n- two")]),
         (r"{\listtext 1.\tab}one\par{\listtext 2.\tab}two\par", [("list", "1. one\n2. two")]),
         (r"text{\footnote a note\par} on\par", [("text", "text (a note) on")]),
@@ -106,8 +112,8 @@ def test_groups_without_end_are_refused() -> None:
 
 
 def test_paragraphs_of_html_in_rtf_are_kept() -> None:
-    body = r"\fromhtml1 {\*\htmltag64 <li>}one{\*\htmltag72 </li>}{\*\htmltag64 <li>}two{\*\htmltag84 <b>}!{\*\htmltag84 </b>}"
-    assert text(body) == "one\ntwo!"
+    items = r"{\*\htmltag64 <li>}one{\*\htmltag72 </li>}{\*\htmltag64 <li>}two{\*\htmltag84 <b>}!{\*\htmltag84 </b>}"
+    assert text(r"\fromhtml1 " + items) == "one\ntwo!"
 
 
 def test_compressed_rtf_is_read() -> None:

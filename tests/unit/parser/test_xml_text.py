@@ -12,6 +12,14 @@ def sections(markup: str) -> list[Section]:
     return list(with_heading_paths(extract(Source(markup.encode(), "application/xml")).blocks))
 
 
+def outcome(markup: str) -> str:
+    """Return the text or the code of the refusal."""
+    try:
+        return "\n".join(section.text for section in open_document(markup.encode()).sections)
+    except ExtractionError as error:
+        return error.code
+
+
 def texts(markup: str) -> list[str]:
     return [section.text for section in sections(markup)]
 
@@ -54,7 +62,8 @@ def test_titles_are_headings_of_what_they_stand_in() -> None:
         "<rss><channel><title>News</title><item><title>One</title><link>http://x</link>"
         "<description><![CDATA[<p>Hello <b>you</b></p>]]></description></item></channel></rss>",
         "<feed xmlns='http://www.w3.org/2005/Atom'><title>News</title><entry><title>One</title><link>http://x</link>"
-        "<content type='xhtml'><div xmlns='http://www.w3.org/1999/xhtml'><p>Hello <b>you</b></p></div></content></entry></feed>",
+        "<content type='xhtml'><div xmlns='http://www.w3.org/1999/xhtml'><p>Hello <b>you</b></p></div></content>"
+        "</entry></feed>",
     ],
 )
 def test_entries_of_feeds_stand_under_their_titles(feed: str) -> None:
@@ -67,7 +76,10 @@ def test_entries_of_feeds_stand_under_their_titles(feed: str) -> None:
 
 def test_a_record_keeps_what_stands_before_its_title() -> None:
     markup = f"<books>{''.join(f'<book><by>{n}</by><title>T{n}</title><d>{n * 400}</d></book>' for n in 'ab')}</books>"
-    assert [(section.heading_path, section.text[:5]) for section in sections(markup)] == [(("Ta",), "by: a"), (("Tb",), "by: b")]
+    assert [(section.heading_path, section.text[:5]) for section in sections(markup)] == [
+        (("Ta",), "by: a"),
+        (("Tb",), "by: b"),
+    ]
 
 
 def test_plain_entities_are_text() -> None:
@@ -95,13 +107,9 @@ BOMB = (
     ],
 )
 def test_entities_are_neither_expanded_nor_fetched(markup: str) -> None:
-    try:
-        found = [section.text for section in open_document(f"<?xml version='1.0'?>{markup}".encode()).sections]
-    except ExtractionError as error:
-        assert error.code == "no_text"
-    else:
-        assert sum(map(len, found)) < 500
-        assert "root:" not in "".join(found)
+    found = outcome(f"<?xml version='1.0'?>{markup}")
+    assert len(found) < 500
+    assert "root:" not in found
 
 
 @pytest.mark.parametrize(
