@@ -76,7 +76,8 @@ _ALIASES: Final = {
 _STRUCTURED: Final = re.compile(r"(?:application|image|model)/[\w.-]+\+(json|xml)$")
 # Textual types that read well as plain text while they have no extractor of their own.
 _READS_AS_PLAIN: Final = re.compile(r"text/|application/(?:json|x-ndjson|(?:x-)?yaml|toml|x-sh|javascript)$")
-_HTML_START: Final = re.compile(r"(?:\s|<\?xml[^>]*\?>|<!--.*?-->)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+# Atomic: a comment that may end at any of the ends that follow doubles the work with each.
+_HTML_START: Final = re.compile(r"(?>\s|<\?xml[^>]*\?>|<!--.*?-->)*+<(?:!doctype\s+html|html[\s>])", re.I | re.S)
 # The tags by which browsers, too, take unlabelled text for HTML.
 _HTML_FRAGMENT: Final = re.compile(
     r"\s*<(?:a|article|b|body|br|div|font|h[1-6]|head|iframe|main|ol|p|script|section|span|style|table|title|ul)[\s>]",

@@ -23,7 +23,7 @@ _UNENDED: Final = ("Unterminated string", "Invalid \\escape", "Invalid \\uXXXX")
 _CUT_CHARACTERS: Final = 12
 _NOTEBOOK: Final = re.compile(rb'"nbformat"\s*:\s*\d')
 _NOTEBOOK_CELLS: Final = re.compile(rb'"(?:cells|worksheets)"\s*:\s*\[')
-_XML_ROOT: Final = re.compile(r"\s*(?:<!--.*?-->\s*)*<(?:!DOCTYPE\s|[A-Za-z_][\w.:-]*[\s/>])", re.S)
+_XML_ROOT: Final = re.compile(r"(?>\s|<!--.*?-->)*+<(?:!DOCTYPE\s|[A-Za-z_][\w.:-]*[\s/>])", re.S)
 
 
 def is_transported_mail(beginning: str) -> bool:

@@ -22,8 +22,6 @@ _ITEM: Final = re.compile(r"\s*(?:[-+]|\d+[.)]|[A-Za-z][.)])(?:\s|$)|\s+\*\s")
 _FIXED: Final = re.compile(r"\s*: |\s*:$")
 _LINK: Final = re.compile(r"\[\[([^\]\[]+)\](?:\[([^\]\[]+)\])?\]")
 _VERBATIM_BLOCKS: Final = frozenset({"comment", "example", "export", "src"})
-_MAX_DRAWER_LINES: Final = 200
-
 Taken = tuple[int, list[Block]]
 Rule = Callable[[list[str], int], Taken | None]
 
@@ -75,12 +73,13 @@ def _block(lines: list[str], start: int) -> Taken | None:
 
 
 def _drawer(lines: list[str], start: int) -> Taken | None:
-    """Drawers hold properties and logs, none of the text."""
+    """Drawers hold properties and logs, none of the text, and no other drawers."""
     if not _DRAWER.match(lines[start]):
         return None
-    beyond = min(len(lines), start + _MAX_DRAWER_LINES)
-    end = next((number for number in range(start + 1, beyond) if _DRAWER_END.match(lines[number])), None)
-    return (end + 1, []) if end is not None else None
+    end = start + 1
+    while end < len(lines) and not (_DRAWER.match(lines[end]) or _HEADLINE.match(lines[end])):
+        end += 1
+    return (end + 1, []) if end < len(lines) and _DRAWER_END.match(lines[end]) else None
 
 
 def _keyword(lines: list[str], start: int) -> Taken | None:

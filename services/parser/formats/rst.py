@@ -43,7 +43,7 @@ _SILENT_DIRECTIVES: Final = frozenset(
         *("sectnum", "class", "todolist", "literalinclude", "replace"),
     }
 )
-_ROLE: Final = re.compile(r":[a-zA-Z][\w:+.-]*:`(?:~|!)?([^`]+)`")
+_ROLE: Final = re.compile(r":[a-zA-Z][\w:+.-]{0,60}:`(?:~|!)?([^`]+)`")
 _ROLE_TARGET: Final = re.compile(r"`([^`<]+?)\s*<[^`>]+>`_{0,2}")
 
 _BLOCKS_BEFORE_TITLE: Final = 20

@@ -6,7 +6,7 @@ called), and each different header and footer once.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
@@ -62,6 +62,13 @@ class _Group:
     outline: int | None = None
     style: int = 0
 
+    def copy(self) -> "_Group":
+        """Return a group that begins like this one; large files have millions, and `replace` takes five times as long."""
+        return _Group(
+            *(self.destination, self.fallback_characters, self.font, self.hidden),
+            *(self.in_table, self.outline, self.style),
+        )
+
 
 @dataclass(slots=True)
 class _Reader:
@@ -107,7 +114,7 @@ class _Reader:
             raise ExtractionError("corrupt", f"The groups of the RTF nest more than {_MAX_DEPTH} levels deep.")
         self._decode()
         self.outer.append(self.group)
-        self.group = replace(self.group)
+        self.group = self.group.copy()
         self.to_skip = 0
 
     def _close(self) -> Iterator[Block]:

@@ -80,7 +80,7 @@ def _local(tag: str) -> str:
 
 def _without_doctype(text: str) -> str:
     text = _DECLARATION.sub("", text, count=1).lstrip()
-    doctype = _DOCTYPE.search(text)
+    doctype = _DOCTYPE.match(text, max(0, text.find("<!DOCTYPE")))
     subset = (doctype.group(1) or "") if doctype else ""
     entities = {name: unescape(value) for name, _, value in _ENTITY.findall(subset)}
     if doctype:

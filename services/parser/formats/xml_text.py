@@ -45,6 +45,8 @@ _MAX_VALUES: Final = 200
 _SMALL_RECORD_VALUES: Final = 8
 _SMALL_RECORD_CHARACTERS: Final = 300
 _MAX_ATTRIBUTE_CHARACTERS: Final = 200
+# What is deeper is text of the elements at this depth.
+_MAX_DEPTH: Final = 200
 
 
 def extract(source: Source) -> Extracted:
@@ -88,6 +90,7 @@ class _Reader:
 
     title: str | None = None
     open: list[_Element] = field(default_factory=list)
+    too_deep: int = 0
 
     def blocks(self, found: Iterator[XmlEvent]) -> Iterator[Block]:
         for event in found:
@@ -97,10 +100,14 @@ class _Reader:
                 self._text(event.text)
             else:
                 yield from self._end()
+        self.too_deep = 0
         while self.open:
             yield from self._end()
 
     def _start(self, event: XmlEvent) -> None:
+        if len(self.open) == _MAX_DEPTH:
+            self.too_deep += 1
+            return
         if self.open:
             self.open[-1].has_elements = True
         self.open.append(_Element(event.name, _attributes(event)))
@@ -112,6 +119,9 @@ class _Reader:
             element.values.append(_Value("", text))
 
     def _end(self) -> Iterator[Block]:
+        if self.too_deep:
+            self.too_deep -= 1
+            return
         element = self.open.pop() if self.open else _Element("", "")
         outer = self.open[-1] if self.open else None
         if element.divided or outer is None:
