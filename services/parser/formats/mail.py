@@ -6,13 +6,13 @@ TypeError on one broken header in ten, and take seconds for a long list of recip
 
 import re
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from quopri import decodestring
 from typing import Final
@@ -24,6 +24,8 @@ from services.parser.formats.letter import Attachment, Body, Letter
 from services.parser.text_encoding import text_encoding
 
 _SHOWN: Final = ("From", "To", "Cc", "Date", "Subject")
+_TRANSPORT: Final = frozenset({"Content-Type", "Message-Id", "Mime-Version", "Received"})
+_MAX_FIELDS: Final = 100
 _MAX_PARTS: Final = 1_000
 _MAX_NAME_CHARACTERS: Final = 255
 _MAX_HEADER_CHARACTERS: Final = 20_000
@@ -62,8 +64,14 @@ class _Parts:
 def _letter(message: Message, depth: int = 0) -> Letter:
     parts = _Parts(depth=depth)
     _collect(message, parts, whole=True)
-    headers = [(name, _header(message, name)) for name in _SHOWN]
+    headers = [(name, _header(message, name)) for name in _shown(message)]
     return Letter(_header(message, "Subject"), headers, parts.bodies, parts.attachments)
+
+
+def _shown(message: Message) -> Iterable[str]:
+    """Return the names of the lines that a mail program shows; a memo that somebody wrote by hand is shown whole."""
+    names = dict.fromkeys(name.strip().title() for name in islice(message.keys(), _MAX_FIELDS))
+    return _SHOWN if _TRANSPORT.intersection(names) else [*_SHOWN, *(name for name in names if name not in _SHOWN)]
 
 
 def _collect(part: Message, parts: _Parts, *, whole: bool = False) -> None:

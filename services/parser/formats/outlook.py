@@ -1,5 +1,6 @@
 """Outlook messages (MSG)."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Final
@@ -28,7 +29,9 @@ _ATTACHED_DATA: Final = 0x3701
 _ATTACHED_NAMES: Final = (0x3707, 0x3704, 0x3001)
 _ATTACHED_TYPE: Final = 0x370E
 _ATTACHED_MESSAGE: Final = "__substg1.0_3701000D"
+_TRANSPORT_HEADERS: Final = 0x007D
 _ENCRYPTED_CLASS: Final = "IPM.NOTE.SMIME"
+_PGP_HEADER: Final = re.compile(r"^content-type:\s*multipart/encrypted", re.I | re.M)
 _MAX_RECIPIENTS: Final = 100
 # Where the fixed-size properties begin depends on what they belong to.
 _OF_MESSAGE, _OF_INNER_MESSAGE, _OF_PART = 32, 24, 8
@@ -42,7 +45,8 @@ def extract(source: Source) -> Extracted:
 def _letter(container: Container, path: Path, depth: int) -> Letter:
     message = Properties(container, path, _OF_INNER_MESSAGE if depth else _OF_MESSAGE)
     bodies = list(_bodies(message))
-    if message.text(_CLASS).upper() == _ENCRYPTED_CLASS and not bodies:
+    secured = message.text(_CLASS).upper() == _ENCRYPTED_CLASS and not bodies
+    if secured or _PGP_HEADER.search(message.text(_TRANSPORT_HEADERS)):
         raise letter.encrypted()
     attachments = (_attachment(container, part, depth) for part in container.inside(path, "__attach_version1.0_#"))
     return Letter(message.text(_SUBJECT), list(_headers(container, path, message)), bodies, list(attachments))

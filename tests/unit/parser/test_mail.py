@@ -60,6 +60,11 @@ def test_subject_is_the_title_and_header_lines_are_the_first_section() -> None:
     ]
 
 
+def test_a_memo_in_the_form_of_a_mail_loses_no_line() -> None:
+    _, sections = opened("TO: Bob\nFrom: Ann\nDate: today\nSubject: Plan\nPriority: high\n\nHello.", "memo.txt")
+    assert sections[0].text == "From: Ann\nTo: Bob\nDate: today\nSubject: Plan\nPriority: high"
+
+
 @pytest.mark.parametrize(
     ("encoded", "decoded"),
     [

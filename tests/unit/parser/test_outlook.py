@@ -101,8 +101,14 @@ def test_a_signed_message_is_read_from_the_mail_it_keeps() -> None:
     assert opened(tree)[1][-1].text == "Hello."
 
 
-def test_an_encrypted_message_says_so() -> None:
-    tree = message(wide(p001A="IPM.Note.SMIME"), attachment(0, "smime.p7m", b"MIIB", "application/pkcs7-mime"))
+@pytest.mark.parametrize(
+    "tree",
+    [
+        message(wide(p001A="IPM.Note.SMIME"), attachment(0, "smime.p7m", b"MIIB", "application/pkcs7-mime")),
+        message(wide(p1000="Version: 1", p007D="From: a\r\nContent-Type: multipart/encrypted; boundary=b\r\n")),
+    ],
+)
+def test_an_encrypted_message_says_so(tree: Tree) -> None:
     with pytest.raises(ExtractionError) as refused:
         opened(tree)
     assert refused.value.code == "encrypted"
