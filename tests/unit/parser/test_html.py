@@ -92,6 +92,11 @@ def test_the_title_is_the_pages_or_the_first_headings(markup: str, title: str | 
     assert (found and found.strip()) == title
 
 
+def test_xhtml_may_close_its_tags_at_once() -> None:
+    page = "<?xml version='1.0'?><html><head><title/><script src='x'/></head><body><a id='1'/>a<br/>b</body></html>"
+    assert texts(page) == ["a\nb"]
+
+
 @given(st.text(st.sampled_from("<>/=\"' apdivtablerhu1!-&;\n"), max_size=120))
 def test_broken_markup_never_fails(markup: str) -> None:
     assert all(isinstance(text, str) for text in texts(markup))

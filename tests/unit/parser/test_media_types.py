@@ -139,6 +139,10 @@ def test_what_a_text_is_shows_in_its_content_or_else_in_its_name(
     assert detect(content, declared, filename, {*ALL, "text/x-org", "text/x-rst"}).media_type == expected
 
 
+def test_comments_without_end_take_no_time() -> None:
+    assert found(b"<!-- -->" * 450 + b"text") == "text/plain"
+
+
 def test_text_under_a_name_of_a_binary_format_is_text() -> None:
     assert found(b"Not a PDF at all", None, "report.pdf") == "text/plain"
 
