@@ -110,7 +110,8 @@ def _events(root: LexborNode) -> Iterator[tuple[str, str]]:
 
 
 def _visible(node: LexborNode, tag: str) -> bool:
-    if tag in _SKIPPED:
+    # Old mail is full of `<?xml:namespace ... />`, an instruction that is no element and has no attributes.
+    if tag in _SKIPPED or not node.is_element_node:
         return False
     get = node.attrs.get
     hidden = "hidden" in node.attrs or get("aria-hidden") == "true" or get("role") == "navigation"

@@ -70,6 +70,8 @@ def test_blocks_keep_their_shape(markup: str, expected: list[tuple[str, str]]) -
         "<p style='color:red; DISPLAY : none'>x</p>",
         "<div style='visibility:hidden'><p>x</p></div>",
         "<!-- x -->",
+        "<?xml:namespace prefix = x />",
+        "<?php x ?>",
         "<select><option>x</select>",
         "<iframe>x</iframe>",
     ],
