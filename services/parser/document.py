@@ -6,7 +6,7 @@ character position of a chunk counts in that text.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -46,14 +46,23 @@ class Section:
 Block = Heading | Section
 
 
+# Content, declared media type, file name.
+InnerReader = Callable[[bytes, str | None, str | None], "Extracted"]
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What an extractor gets: the bytes, what they are, and for textual formats the codec that reads them."""
+    """What an extractor gets: the bytes, what they are, and for textual formats the codec that reads them.
+
+    `read_inner` reads a document inside this one, an attachment, by the extractor of its own type; it raises
+    ExtractionError where that cannot be read.
+    """
 
     content: bytes
     media_type: str
     encoding: str | None = None
     filename: str | None = None
+    read_inner: InnerReader | None = None
 
     def text(self) -> str:
         """Return the content as clean text; undecodable bytes become U+FFFD."""
@@ -99,6 +108,12 @@ def one_line(text: str, limit: int) -> str:
     """Return the text on one line of at most `limit` characters."""
     line = " ".join(clean(text[: limit * 16]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def nested(blocks: Iterable[Block], levels: int) -> Iterator[Block]:
+    """Yield blocks of a part of a document, their headings `levels` further in."""
+    for block in blocks:
+        yield Heading(block.level + levels, block.text, block.page) if isinstance(block, Heading) else block
 
 
 def with_heading_paths(blocks: Iterable[Block]) -> Iterator[Section]:

@@ -1,6 +1,8 @@
 """The formats the parser reads: one row per media type, one module per format in `services.parser.formats`."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import PurePath
 from typing import Final
@@ -28,7 +30,20 @@ EXTRACTORS: Final[Mapping[str, str]] = {
     "text/plain": "services.parser.formats.text:extract",
     "text/markdown": "services.parser.formats.markdown:extract",
     "text/html": "services.parser.formats.html:extract",
+    "text/csv": "services.parser.formats.csv_table:extract",
+    "text/tab-separated-values": "services.parser.formats.csv_table:extract",
+    "text/x-rst": "services.parser.formats.rst:extract",
+    "text/x-org": "services.parser.formats.org:extract",
+    "application/xml": "services.parser.formats.xml_text:extract",
+    "application/json": "services.parser.formats.json_text:extract",
+    "application/x-ipynb+json": "services.parser.formats.notebook:extract",
+    "application/rtf": "services.parser.formats.rtf:extract",
+    "application/epub+zip": "services.parser.formats.epub:extract",
+    "message/rfc822": "services.parser.formats.mail:extract",
+    "application/vnd.ms-outlook": "services.parser.formats.outlook:extract",
 }
+# Mail in mail in mail, and what is attached to that.
+MAX_INNER_LEVELS: Final = 4
 
 
 def open_document(
@@ -41,12 +56,27 @@ def open_document(
 
     Raises ExtractionError: `unsupported_type` when no extractor reads it, `encrypted`, `corrupt`.
     """
+    source, extracted = _extract(content, media_type, filename, extractors, MAX_INNER_LEVELS)
+    title = one_line(extracted.title or "", MAX_TITLE_CHARACTERS) or None
+    return Document(source.media_type, title, _readable(extracted.blocks))
+
+
+def _extract(
+    content: bytes, media_type: str | None, filename: str | None, extractors: Mapping[str, str], levels: int
+) -> tuple[Source, Extracted]:
     source = detect(content, media_type, filename, extractors)
     if source.media_type not in extractors:
         raise ExtractionError("unsupported_type", _refusal(source, extractors))
-    extracted = load_extractor(extractors[source.media_type])(source)
-    title = one_line(extracted.title or "", MAX_TITLE_CHARACTERS) or None
-    return Document(source.media_type, title, _readable(extracted.blocks))
+    source = replace(source, read_inner=partial(_read_inner, extractors, levels))
+    return source, load_extractor(extractors[source.media_type])(source)
+
+
+def _read_inner(
+    extractors: Mapping[str, str], levels: int, content: bytes, media_type: str | None, filename: str | None
+) -> Extracted:
+    if not levels:
+        raise ExtractionError("too_large", f"Documents in documents are read {MAX_INNER_LEVELS} levels deep.")
+    return _extract(content, media_type, filename, extractors, levels - 1)[1]
 
 
 def load_extractor(target: str) -> Extractor:

@@ -10,9 +10,14 @@ from zipfile import BadZipFile, ZipFile
 from services.parser.document import Source
 from services.parser.errors import ExtractionError
 from services.parser.text_encoding import text_encoding
+from services.parser.text_sniffing import is_json, is_notebook, is_transported_mail, is_written_mail, is_xml
 
 BINARY: Final = "application/octet-stream"
 PLAIN_TEXT: Final = "text/plain"
+MAIL: Final = "message/rfc822"
+JSON: Final = "application/json"
+NOTEBOOK: Final = "application/x-ipynb+json"
+XML: Final = "application/xml"
 _OFFICE_OPEN: Final = "application/vnd.openxmlformats-officedocument."
 _GENERIC: Final = frozenset({BINARY, PLAIN_TEXT, "application/x-www-form-urlencoded", "binary/octet-stream"})
 
@@ -45,26 +50,34 @@ _EXTENSIONS: Final = {
     **dict.fromkeys((".md", ".markdown", ".mdown", ".mkd", ".mdx"), "text/markdown"),
     **dict.fromkeys((".html", ".htm", ".xhtml"), "text/html"),
     **dict.fromkeys((".csv",), "text/csv"),
-    **dict.fromkeys((".tsv",), "text/tab-separated-values"),
-    **dict.fromkeys((".rst",), "text/x-rst"),
+    **dict.fromkeys((".tsv", ".tab"), "text/tab-separated-values"),
+    **dict.fromkeys((".rst", ".rest"), "text/x-rst"),
     **dict.fromkeys((".org",), "text/x-org"),
-    **dict.fromkeys((".eml",), "message/rfc822"),
-    **dict.fromkeys((".ipynb",), "application/x-ipynb+json"),
-    **dict.fromkeys((".xml", ".xsd", ".xsl", ".rss", ".atom"), "application/xml"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "application/json"),
+    **dict.fromkeys((".eml", ".mht", ".mhtml"), MAIL),
+    **dict.fromkeys((".ipynb",), NOTEBOOK),
+    **dict.fromkeys((".xml", ".xsd", ".xsl", ".rss", ".atom"), XML),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson"), JSON),
 }
 _ALIASES: Final = {
     "text/x-markdown": "text/markdown",
     "application/xhtml+xml": "text/html",
-    "text/xml": "application/xml",
+    "text/xml": XML,
+    "text/json": JSON,
+    **dict.fromkeys(("application/x-ndjson", "application/jsonl", "application/json-lines"), JSON),
+    **dict.fromkeys((NOTEBOOK, "application/vnd.jupyter"), NOTEBOOK),
+    "text/tsv": "text/tab-separated-values",
+    "message/rfc2822": MAIL,
+    "multipart/related": MAIL,
     "text/rtf": "application/rtf",
     "application/csv": "text/csv",
     "text/org": "text/x-org",
     "text/prs.fallenstein.rst": "text/x-rst",
 }
+_STRUCTURED: Final = re.compile(r"(?:application|image|model)/[\w.-]+\+(json|xml)$")
 # Textual types that read well as plain text while they have no extractor of their own.
 _READS_AS_PLAIN: Final = re.compile(r"text/|application/(?:json|x-ndjson|(?:x-)?yaml|toml|x-sh|javascript)$")
-_HTML_START: Final = re.compile(r"(?:\s|<\?xml[^>]*\?>|<!--.*?-->)*<(?:!doctype\s+html|html[\s>])", re.I | re.S)
+# Atomic: a comment that may end at any of the ends that follow doubles the work with each.
+_HTML_START: Final = re.compile(r"(?>\s|<\?xml[^>]*\?>|<!--.*?-->)*+<(?:!doctype\s+html|html[\s>])", re.I | re.S)
 # The tags by which browsers, too, take unlabelled text for HTML.
 _HTML_FRAGMENT: Final = re.compile(
     r"\s*<(?:a|article|b|body|br|div|font|h[1-6]|head|iframe|main|ol|p|script|section|span|style|table|title|ul)[\s>]",
@@ -86,16 +99,22 @@ def detect(content: bytes, declared: str | None, filename: str | None, known: Co
         return Source(content, binary, None, filename)
     encoding = text_encoding(content, charset)
     if encoding is None:
-        return Source(content, BINARY, None, filename)
+        return Source(content, _untextual_type(content), None, filename)
     beginning = content[: _SNIFFED_CHARACTERS * 4].decode(encoding, "replace")[:_SNIFFED_CHARACTERS]
-    return Source(content, _textual_type(beginning, media_type, filename, known), encoding, filename)
+    cut = len(content) > _SNIFFED_CHARACTERS * 4 or len(beginning) == _SNIFFED_CHARACTERS
+    found = _content_type(content, beginning, _candidate(media_type, filename), cut=cut)
+    found = found or _textual_type(beginning, media_type, filename)
+    readable = found if found in known or not _READS_AS_PLAIN.match(found) else PLAIN_TEXT
+    return Source(content, readable, encoding, filename)
 
 
 def _parse(declared: str | None) -> tuple[str | None, str | None]:
     name, _, parameters = (declared or "").partition(";")
-    media_type = name.strip().lower() or None
+    media_type = name.strip().lower()
+    structured = _STRUCTURED.match(media_type)
+    media_type = _ALIASES.get(media_type) or (f"application/{structured.group(1)}" if structured else media_type)
     charset = re.search(r"charset\s*=\s*[\"']?([\w.:-]+)", parameters, re.I)
-    return _ALIASES.get(media_type or "", media_type), charset.group(1) if charset else None
+    return media_type or None, charset.group(1) if charset else None
 
 
 def _binary_type(content: bytes) -> str | None:
@@ -130,13 +149,34 @@ def _ole_type(content: bytes) -> str:
     return next(found, "application/x-ole-storage")
 
 
-def _textual_type(beginning: str, declared: str | None, filename: str | None, known: Container[str]) -> str:
+def _untextual_type(content: bytes) -> str:
+    """Mail may carry attachments as they are, and its parser takes bytes."""
+    beginning = content[:_SNIFFED_CHARACTERS].decode("latin-1")
+    return MAIL if is_transported_mail(beginning) or is_written_mail(beginning) else BINARY
+
+
+def _content_type(content: bytes, beginning: str, candidate: str | None, *, cut: bool) -> str | None:
+    """Return what the text is whatever it is called, or None when its name has to say."""
     if _HTML_START.match(beginning):
         return "text/html"
     if _XML_START.match(beginning):
-        return "application/xml"
+        return XML
+    unnamed = candidate is None or candidate in _GENERIC
+    if is_transported_mail(beginning) or (unnamed and is_written_mail(beginning)):
+        return MAIL
+    if is_json(beginning, cut=cut):
+        return NOTEBOOK if is_notebook(content) else JSON
+    html = not unnamed or _HTML_FRAGMENT.match(beginning)
+    return XML if not html and is_xml(beginning, cut=cut) else None
+
+
+def _candidate(declared: str | None, filename: str | None) -> str | None:
     named = _EXTENSIONS.get(PurePath(filename or "").suffix.lower())
-    candidate = named or declared if declared is None or declared in _GENERIC else declared
+    return named or declared if declared is None or declared in _GENERIC else declared
+
+
+def _textual_type(beginning: str, declared: str | None, filename: str | None) -> str:
+    candidate = _candidate(declared, filename)
     if candidate is None or candidate == BINARY:
         return "text/html" if _HTML_FRAGMENT.match(beginning) and not filename else PLAIN_TEXT
-    return PLAIN_TEXT if candidate not in known and _READS_AS_PLAIN.match(candidate) else candidate
+    return PLAIN_TEXT if candidate == XML and "<" not in beginning else candidate

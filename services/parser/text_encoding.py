@@ -5,7 +5,7 @@ import re
 from typing import Final
 from unicodedata import category
 
-from charset_normalizer import from_bytes
+from chardetng_py.detector import EncodingDetector
 
 _BYTE_ORDER_MARKS: Final = (
     # UTF-32 first: its little-endian mark begins with the one of UTF-16.
@@ -20,17 +20,19 @@ _MAX_CONTROL_SHARE: Final = 0.01
 _DECLARED: Final = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,40})", re.ASCII | re.IGNORECASE)
 _DECLARATION_BYTES: Final = 2048
 _ISO_2022_JP: Final = re.compile(rb"\x1b\$[@B]")
-_C1: Final = re.compile(rb"[\x80-\x9f]")
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _STRANGE: Final = frozenset({"Cc", "Cn", "Co", "Cs"})
 _SAMPLE_BYTES: Final = 16_384
 # No multi-byte codec has these as a second byte, so a sample may end behind one.
 _SAFE_ENDS: Final = (b"\n", b"\r", b" ", b",", b".")
-# The legacy encodings people really meet. Offered all it knows, the detector takes Latin-1 for ISO-8859-10 or -14.
-_LEGACY: Final = (
-    *("cp1252", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "koi8_r", "koi8_u"),
-    *("iso8859_5", "cp866", "cp932", "euc_jp", "gb18030", "big5", "cp949", "cp874", "mac_roman"),
-)
+# What WHATWG calls by one name is the larger set that everybody writes in fact.
+_CODECS: Final = {
+    "EUC-KR": "cp949",
+    "GBK": "gb18030",
+    "ISO-8859-8-I": "iso8859_8",
+    "Shift_JIS": "cp932",
+    "windows-874": "cp874",
+}
 
 
 def text_encoding(content: bytes, declared: str | None = None) -> str | None:
@@ -51,6 +53,14 @@ def text_encoding(content: bytes, declared: str | None = None) -> str | None:
     if _mostly_utf8(content):
         return "utf-8"
     return _declared_encoding(content, declared) or _guess(content)
+
+
+def usable_codec(name: str) -> str | None:
+    """Return the name of the text codec that is known under `name`."""
+    try:
+        return codecs.lookup(name).name if "a".encode(name) else None
+    except (LookupError, ValueError):
+        return None
 
 
 def _wide_encoding(content: bytes) -> str | None:
@@ -101,11 +111,10 @@ def _fitting(name: str, content: bytes) -> str | None:
 
 
 def _guess(content: bytes) -> str:
-    sample = _telling_sample(content)
-    # ISO-8859-2 and Windows-1250 share most letters, but only the Windows one has any in 0x80-0x9F.
-    central_european = "cp1250" if _C1.search(sample) else "iso8859_2"
-    best = from_bytes(sample, cp_isolation=[*_LEGACY, central_european]).best()
-    return best.encoding if best else "cp1252"
+    detector = EncodingDetector()
+    detector.feed(_telling_sample(content), last=True)
+    name = detector.guess(tld=None, allow_utf8=False)
+    return usable_codec(_CODECS.get(name, name)) or "cp1252"
 
 
 def _telling_sample(content: bytes) -> bytes:

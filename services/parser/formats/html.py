@@ -34,13 +34,22 @@ _SPACES: Final = re.compile(r"\s+")
 _BLANKS: Final = re.compile(" {2,}")
 _SPACED_BREAK: Final = re.compile(r" *\n *")
 _CELL_SEPARATOR: Final = " | "
+_XML_DECLARATION: Final = re.compile(r"\s*<\?xml\s")
+_SELF_CLOSED: Final = re.compile(r"<([A-Za-z][\w:-]*)(\s[^<>]*)?/>")
+_VOID: Final = frozenset(
+    {
+        *("area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track"),
+        "wbr",
+    }
+)
 _TEXT: Final = "-text"
 _LEAVE: Final = "/"
 
 
 def extract(source: Source) -> Extracted:
     """Read an HTML page; its title is `<title>`, else the first `<h1>`."""
-    tree = _parse(source.text())
+    text = source.text()
+    tree = _parse(from_xhtml(text) if _XML_DECLARATION.match(text) else text)
     named = tree.css_first("head > title") or tree.css_first("h1")
     return Extracted(named.text() if named else None, _tree_blocks(tree))
 
@@ -48,6 +57,16 @@ def extract(source: Source) -> Extracted:
 def blocks(markup: str) -> Iterator[Block]:
     """Yield the blocks of a piece of HTML, as other formats embed it."""
     return _tree_blocks(_parse(markup))
+
+
+def from_xhtml(markup: str) -> str:
+    """Return XHTML with its `<title/>` as `<title></title>`: to HTML the first is a start, and swallows the page."""
+    return _SELF_CLOSED.sub(_closed, markup)
+
+
+def _closed(match: re.Match[str]) -> str:
+    tag, attributes = match.group(1), match.group(2) or ""
+    return match.group() if tag.lower() in _VOID else f"<{tag}{attributes}></{tag}>"
 
 
 def _parse(markup: str) -> LexborHTMLParser:
@@ -91,7 +110,8 @@ def _events(root: LexborNode) -> Iterator[tuple[str, str]]:
 
 
 def _visible(node: LexborNode, tag: str) -> bool:
-    if tag in _SKIPPED:
+    # Old mail is full of `<?xml:namespace ... />`, an instruction that is no element and has no attributes.
+    if tag in _SKIPPED or not node.is_element_node:
         return False
     get = node.attrs.get
     hidden = "hidden" in node.attrs or get("aria-hidden") == "true" or get("role") == "navigation"

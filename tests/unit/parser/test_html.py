@@ -70,6 +70,8 @@ def test_blocks_keep_their_shape(markup: str, expected: list[tuple[str, str]]) -
         "<p style='color:red; DISPLAY : none'>x</p>",
         "<div style='visibility:hidden'><p>x</p></div>",
         "<!-- x -->",
+        "<?xml:namespace prefix = x />",
+        "<?php x ?>",
         "<select><option>x</select>",
         "<iframe>x</iframe>",
     ],
@@ -90,6 +92,11 @@ def test_what_no_reader_sees_is_dropped(markup: str) -> None:
 def test_the_title_is_the_pages_or_the_first_headings(markup: str, title: str | None) -> None:
     found = extract(Source(markup.encode(), "text/html")).title
     assert (found and found.strip()) == title
+
+
+def test_xhtml_may_close_its_tags_at_once() -> None:
+    page = "<?xml version='1.0'?><html><head><title/><script src='x'/></head><body><a id='1'/>a<br/>b</body></html>"
+    assert texts(page) == ["a\nb"]
 
 
 @given(st.text(st.sampled_from("<>/=\"' apdivtablerhu1!-&;\n"), max_size=120))

@@ -80,6 +80,69 @@ def test_content_wins_over_declared_type_and_name(content: bytes, expected: str)
     assert found(content, "text/markdown", "notes.md") == expected
 
 
+MAIL = b"From: a@b.example\nTo: c@d.example\nDate: today\nSubject: Plan\n\nHello."
+TRANSPORTED = b"Received: from a\n by b\nSubject: Plan\nContent-Type: text/plain\n\nHello."
+NOTEBOOK = b'{"cells": [], "metadata": {}, "nbformat": 4}'
+ALL = {
+    *KNOWN,
+    "text/csv",
+    "application/json",
+    "application/x-ipynb+json",
+    "application/xml",
+    "text/tab-separated-values",
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "declared", "filename", "expected"),
+    [
+        (MAIL, None, "notes.txt", "message/rfc822"),
+        (MAIL.replace(b"\n", b"\r\n"), "text/plain", None, "message/rfc822"),
+        (b"From a@b.example Mon Mar 17\n" + TRANSPORTED, None, None, "message/rfc822"),
+        (TRANSPORTED, "text/markdown", "notes.md", "message/rfc822"),
+        (TRANSPORTED + bytes(range(256)) * 9, None, "notes.bin", "message/rfc822"),
+        (TRANSPORTED.decode().encode("utf-16"), None, "notes.txt", "message/rfc822"),
+        (MAIL, None, "notes.md", "text/markdown"),
+        (b"Subject: hello\n\nyou", None, "notes.txt", "text/plain"),
+        (b"From: a\nTo: b\nand some text\nDate: c\nSubject: d\n\nx", None, None, "text/plain"),
+        (b'{"a": 1}', None, "notes.txt", "application/json"),
+        (b' [{"a": 1}]\n', "text/plain", None, "application/json"),
+        (b'{"a": 1}\n{"a": 2}\n', None, None, "application/json"),
+        (b'[{"a": "' + b"x" * 9_000 + b'"}]', None, None, "application/json"),
+        (b"[" + b'{"a": true}, ' * 9_000 + b"{}]", None, None, "application/json"),
+        (b"[" * 9_000, None, None, "application/json"),
+        (b'{"a": 1}', "application/vnd.api+json", None, "application/json"),
+        (b'{"a": 1}', None, "book.ipynb", "application/json"),
+        (b"[1] Smith, A. (2020)", None, None, "text/plain"),
+        (b"{% block %} text", None, None, "text/plain"),
+        (b"[note]\nkey = 1\n", None, None, "text/plain"),
+        (NOTEBOOK, None, "notes.txt", "application/x-ipynb+json"),
+        (NOTEBOOK, "application/json", None, "application/x-ipynb+json"),
+        (b"\n<feed><entry>x</entry></feed>", None, "a.txt", "application/xml"),
+        (b"<!-- c --><feed>" + b"<entry>x</entry>" * 900 + b"</feed>", None, None, "application/xml"),
+        (b"<feed><entry>x</feed>", None, None, "text/plain"),
+        (b"<T> means </T> nothing", None, None, "text/plain"),
+        (b"<feed/>", "application/atom+xml", None, "application/xml"),
+        (b"<svg><text>x</text></svg>", "image/svg+xml", None, "application/xml"),
+        (b"just words", None, "notes.xml", "text/plain"),
+        (b"a,b\n1,2\n", None, "table.csv", "text/csv"),
+        (b"a,b\n1,2\n", "text/plain", None, "text/plain"),
+        (b"a\tb\n", None, "table.TSV", "text/tab-separated-values"),
+        ("a,b\n1,2\n".encode("utf-16"), None, "table.csv", "text/csv"),
+        (b"* One\n", None, "notes.org", "text/x-org"),
+        (b"One\n===\n", None, "notes.rst", "text/x-rst"),
+    ],
+)
+def test_what_a_text_is_shows_in_its_content_or_else_in_its_name(
+    content: bytes, declared: str | None, filename: str | None, expected: str
+) -> None:
+    assert detect(content, declared, filename, {*ALL, "text/x-org", "text/x-rst"}).media_type == expected
+
+
+def test_comments_without_end_take_no_time() -> None:
+    assert found(b"<!-- -->" * 450 + b"text") == "text/plain"
+
+
 def test_text_under_a_name_of_a_binary_format_is_text() -> None:
     assert found(b"Not a PDF at all", None, "report.pdf") == "text/plain"
 

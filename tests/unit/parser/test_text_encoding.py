@@ -13,6 +13,12 @@ GREEK = "Όλοι οι άνθρωποι γεννιούνται ελεύθερο�
 ARABIC = "يولد جميع الناس أحرارا متساوين في الكرامة والحقوق. وقد وهبوا عقلا وضميرا."
 JAPANESE = "すべての人間は、生まれながらにして自由であり、かつ、尊厳と権利とについて平等である。\n"
 CHINESE = "人人生而自由,在尊严和权利上一律平等。他们赋有理性和良心,并应以兄弟关系的精神相对待。\n"
+TRADITIONAL = "人人生而自由,在尊嚴和權利上一律平等。他們賦有理性和良心,並應以兄弟關係的精神互相對待。"
+SWEDISH = "Det är en ö i ån. Räksmörgås på bordet, så är det."
+TURKISH = "Türkiye'nin en büyük şehri İstanbul'dur. Güneşli bir gün, çocuklar ağaçta."
+HEBREW = "כל בני האדם נולדו בני חורין ושווים בערכם ובזכויותיהם."
+THAI = "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักด"
+UKRAINIAN = "Всі люди народжуються вільними і рівними у своїй гідності та правах. Їжак."
 KOREAN = "모든 인간은 태어날 때부터 자유로우며 그 존엄과 권리에 있어 동등하다."
 
 UNICODE = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
@@ -28,10 +34,16 @@ LEGACY = [
     (GREEK, "cp1253"),
     (ARABIC, "cp1256"),
     (JAPANESE, "shift_jis"),
-    (JAPANESE * 8, "euc-jp"),
+    (JAPANESE, "euc-jp"),
     (JAPANESE, "iso2022-jp"),
     (CHINESE, "gb18030"),
     (KOREAN, "euc-kr"),
+    (TRADITIONAL, "big5"),
+    (SWEDISH, "latin-1"),
+    (TURKISH, "cp1254"),
+    (HEBREW, "cp1255"),
+    (THAI, "cp874"),
+    (UKRAINIAN, "koi8-u"),
 ]
 
 
@@ -51,6 +63,12 @@ def test_unicode_is_read_with_and_without_a_byte_order_mark(text: str, codec: st
 @pytest.mark.parametrize("times", [1, 500])
 def test_legacy_encodings_are_recognised_by_their_letters(text: str, codec: str, times: int) -> None:
     assert read(text.encode(codec) * times) == text * times
+
+
+@pytest.mark.parametrize(("text", "codec"), LEGACY, ids=[codec for _, codec in LEGACY])
+def test_one_line_among_english_ones_is_enough(text: str, codec: str) -> None:
+    report = ENGLISH * 20 + "\n" + text
+    assert read(report.encode(codec)) == report
 
 
 @pytest.mark.parametrize("codec", ["cp1255", "iso8859-15", "mac-roman", "big5"])
