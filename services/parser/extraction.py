@@ -23,11 +23,19 @@ from services.parser.media_types import detect
 
 Extractor = Callable[[Source], Extracted]
 
+_OFFICE_OPEN: Final = "application/vnd.openxmlformats-officedocument."
+_OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
 # The function is imported on first use: a process that reads only text never loads what reads PDF.
 EXTRACTORS: Final[Mapping[str, str]] = {
     "text/plain": "services.parser.formats.text:extract",
     "text/markdown": "services.parser.formats.markdown:extract",
     "text/html": "services.parser.formats.html:extract",
+    _OFFICE_OPEN + "wordprocessingml.document": "services.parser.formats.docx:extract",
+    _OFFICE_OPEN + "presentationml.presentation": "services.parser.formats.pptx:extract",
+    _OFFICE_OPEN + "spreadsheetml.sheet": "services.parser.formats.xlsx:extract",
+    _OPEN_DOCUMENT + "text": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "spreadsheet": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "presentation": "services.parser.formats.odf:extract",
 }
 
 
