@@ -33,9 +33,14 @@ EXTRACTORS: Final[Mapping[str, str]] = {
     _OFFICE_OPEN + "wordprocessingml.document": "services.parser.formats.docx:extract",
     _OFFICE_OPEN + "presentationml.presentation": "services.parser.formats.pptx:extract",
     _OFFICE_OPEN + "spreadsheetml.sheet": "services.parser.formats.xlsx:extract",
+    "application/msword": "services.parser.formats.doc:extract",
+    "application/vnd.ms-excel": "services.parser.formats.xls:extract",
+    "application/vnd.ms-powerpoint": "services.parser.formats.ppt:extract",
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": "services.parser.formats.xls:extract",
     _OPEN_DOCUMENT + "text": "services.parser.formats.odf:extract",
     _OPEN_DOCUMENT + "spreadsheet": "services.parser.formats.odf:extract",
     _OPEN_DOCUMENT + "presentation": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "graphics": "services.parser.formats.odf:extract",
 }
 
 
