@@ -8,7 +8,6 @@ from olefile.olefile import OleFileError
 
 from services.parser.errors import ExtractionError
 
-
 OLE_MARK: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 

@@ -12,7 +12,8 @@ TITLE_LEVEL: Final = 1
 _BLOCKS_BEFORE_TITLE: Final = 20
 # What programs put there by themselves.
 _NO_TITLE: Final = re.compile(
-    r"(?:microsoft word - .*|(?:\w+ ){0,3}powerpoint(?:[ -]\w+)?|word document|(?:document|presentation|book|slide|sheet) ?\d*"
+    r"(?:microsoft word - .*|(?:\w+ ){0,3}powerpoint(?:[ -]\w+)?|word document"
+    r"|(?:document|presentation|book|slide|sheet) ?\d*"
     r"|untitled.*|title|.*\.(?:docx?|dotx?|pptx?|potx?|xlsx?|tmp|rtf|odt))",
     re.I,
 )
