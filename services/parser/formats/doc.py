@@ -32,6 +32,7 @@ _PROPERTIES_OF_PIECES: Final = 1
 _ONE_BYTE: Final = 0x40000000
 _PAGE_BYTES: Final = 512
 _MAX_RUNS: Final = 29
+_IN_TABLE: Final = 0x2416
 _ROW_END: Final = 0x2417
 # By the three highest bits of a property's code; None is a size of its own in the first byte.
 _OPERAND_BYTES: Final = (1, 1, 2, 4, 2, 2, None, 3)
@@ -43,13 +44,21 @@ _CHARACTERS: Final = str.maketrans({"\x0b": "\n", "\x0e": "\n", "\x1e": "-", "\x
 
 
 @dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the properties of a paragraph say: the index of its style, and its place in a table."""
+
+    style: int = 0
+    in_table: bool = False
+    ends_row: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class _Paragraph:
-    """Text with the mark that ended it; `style` is the index of its style, `ends_row` the mark behind a table's row."""
+    """Text with the mark that ended it."""
 
     text: str
     mark: str
-    style: int
-    ends_row: bool
+    kind: _Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +118,11 @@ def _pieces(main: bytes, clx: bytes) -> Iterator[_Piece]:
         yield _Piece(main[start : start + (last - first) * width].decode(codec, "replace"), start, width)
 
 
-def _paragraph_runs(main: bytes, table: bytes) -> tuple[list[int], list[tuple[int, bool]]]:
-    """Return where paragraphs start in the file, and the style and row end of each."""
+def _paragraph_runs(main: bytes, table: bytes) -> tuple[list[int], list[_Kind]]:
+    """Return where paragraphs start in the file, and the kind of each."""
     plex = _slice(main, table, _PARAGRAPHS)
     count = max(0, (len(plex) - 4) // 8)
-    runs: dict[int, tuple[int, bool]] = {}
+    runs: dict[int, _Kind] = {}
     for number in struct.unpack_from(f"<{count}I", plex, 4 * (count + 1)) if count else ():
         page = main[number * _PAGE_BYTES : (number + 1) * _PAGE_BYTES]
         if len(page) == _PAGE_BYTES:
@@ -122,39 +131,41 @@ def _paragraph_runs(main: bytes, table: bytes) -> tuple[list[int], list[tuple[in
     return starts, [runs[start] for start in starts]
 
 
-def _page_runs(page: bytes) -> Iterator[tuple[int, tuple[int, bool]]]:
+def _page_runs(page: bytes) -> Iterator[tuple[int, _Kind]]:
     count = min(page[-1], _MAX_RUNS)
     for number in range(count):
         offset = page[4 * (count + 1) + 13 * number] * 2
         size = page[offset] * 2 - 1 if page[offset] else page[offset + 1] * 2 if offset + 1 < _PAGE_BYTES else 0
         properties = page[offset + (1 if page[offset] else 2) :][:size] if offset else b""
-        style = _u16(properties, 0) if len(properties) > 1 else 0
-        yield _u32(page, 4 * number), (style, _ends_row(properties[2:]))
+        set_properties = set(_switched_on(properties[2:]))
+        yield (
+            _u32(page, 4 * number),
+            _Kind(_u16(properties, 0), _IN_TABLE in set_properties, _ROW_END in set_properties),
+        )
 
 
-def _ends_row(properties: bytes) -> bool:
-    """Look for the property that makes a paragraph mark the end of a table row."""
+def _switched_on(properties: bytes) -> Iterator[int]:
+    """Yield the codes of those properties whose operand is 1."""
     position = 0
     while position + 3 <= len(properties):
         code = _u16(properties, position)
-        if code == _ROW_END:
-            return properties[position + 2] == 1
+        if properties[position + 2] == 1:
+            yield code
         size = _OPERAND_BYTES[code >> 13]
         position += 2 + (1 + properties[position + 2] if size is None else size)
-    return False
 
 
 @dataclass(frozen=True, slots=True)
 class _Properties:
-    """Styles and row ends by their places in the file."""
+    """The kinds of paragraphs by their places in the file."""
 
     starts: Sequence[int] = ()
-    runs: Sequence[tuple[int, bool]] = ()
+    kinds: Sequence[_Kind] = ()
 
-    def at(self, place: int) -> tuple[int, bool]:
-        """Return the style of the paragraph whose mark is at byte `place`, and whether that ends a row."""
+    def at(self, place: int) -> _Kind:
+        """Return the kind of the paragraph whose mark is at byte `place`."""
         found = bisect_right(self.starts, place) - 1
-        return self.runs[found] if found >= 0 else (0, False)
+        return self.kinds[found] if found >= 0 else _Kind()
 
 
 def _paragraphs(pieces: Iterable[_Piece], properties: _Properties) -> Iterator[_Paragraph]:
@@ -163,11 +174,11 @@ def _paragraphs(pieces: Iterable[_Piece], properties: _Properties) -> Iterator[_
         position = 0
         for end in _PARAGRAPH_END.finditer(piece.text):
             text = begun + piece.text[position : end.start()]
-            style, ends_row = properties.at(piece.start + end.start() * piece.width)
-            yield _Paragraph(_without_codes(text), end.group(), style, ends_row)
+            kind = properties.at(piece.start + end.start() * piece.width)
+            yield _Paragraph(_without_codes(text), end.group(), kind)
             position, begun = end.end(), ""
         begun += piece.text[position:]
-    yield _Paragraph(_without_codes(begun), "\r", 0, False)
+    yield _Paragraph(_without_codes(begun), "\r", _Kind())
 
 
 def _without_codes(text: str) -> str:
@@ -180,15 +191,17 @@ def _without_codes(text: str) -> str:
 def _blocks(paragraphs: Iterable[_Paragraph]) -> Iterator[Block]:
     table, cells, cell = Table(), list[str](), list[str]()
     for one in paragraphs:
-        if one.ends_row:
+        if one.kind.ends_row:
             yield from table.row(cells)
             cells.clear()
         elif one.mark == _CELL_END:
             cells.append("\n".join(filter(None, [*cell, one.text])))
             cell.clear()
-        elif one.text and one.style in _HEADING_STYLES:
+        elif one.kind.in_table:
+            cell.append(one.text)
+        elif one.text and one.kind.style in _HEADING_STYLES:
             yield from table.end()
-            yield Heading(one.style + TITLE_LEVEL, one.text)
+            yield Heading(one.kind.style + TITLE_LEVEL, one.text)
         elif one.text:
             yield from table.end()
             yield Section(one.text)

@@ -6,6 +6,7 @@ memory limit.
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
 
@@ -32,13 +33,27 @@ def extract(source: Source) -> Extracted:
     """Read a workbook; raises ExtractionError `encrypted` or `corrupt`."""
     if _is_encrypted(source.content):
         raise encrypted()
+    with _known_errors():
+        return Extracted(None, _blocks(load_workbook(BytesIO(source.content))))
+
+
+@contextmanager
+def _known_errors() -> Iterator[None]:
     try:
-        workbook = load_workbook(BytesIO(source.content))
+        yield
     except PasswordError as error:
         raise encrypted() from error
     except CalamineError as error:
-        raise ExtractionError("corrupt", f"The workbook is damaged ({error}). Save it again as .xlsx.") from error
-    return Extracted(None, _blocks(workbook))
+        raise _damaged(error) from error
+    except BaseException as error:
+        # A panic of calamine is a BaseException of a class that cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise _damaged(error) from error
+
+
+def _damaged(error: BaseException) -> ExtractionError:
+    return ExtractionError("corrupt", f"The workbook is damaged ({error}). Save it again as .xlsx.")
 
 
 def _is_encrypted(content: bytes) -> bool:
@@ -63,7 +78,9 @@ def _blocks(workbook: CalamineWorkbook) -> Iterator[Block]:
 
 def _rows(workbook: CalamineWorkbook, name: str, page: int) -> Iterator[Section]:
     rows = Rows(page)
-    for values in workbook.get_sheet_by_name(name).iter_rows():
+    with _known_errors():
+        sheet = workbook.get_sheet_by_name(name)
+    for values in sheet.iter_rows():
         cells = ((column, _text(value)) for column, value in enumerate(values, 1))
         yield from rows.take([(column, text) for column, text in cells if text])
     yield from rows.end()
