@@ -20,6 +20,7 @@ from python_calamine import (
 
 from services.parser.document import Block, Extracted, Heading, Section, Source
 from services.parser.errors import ExtractionError
+from services.parser.formats.archive import Archive
 from services.parser.formats.cell_values import number_text
 from services.parser.formats.ole import OLE_MARK, encrypted, streams
 from services.parser.formats.sheets import Rows, under
@@ -33,6 +34,8 @@ def extract(source: Source) -> Extracted:
     """Read a workbook; raises ExtractionError `encrypted` or `corrupt`."""
     if _is_encrypted(source.content):
         raise encrypted()
+    if not source.content.startswith(OLE_MARK):
+        Archive(source.content).admit_all()
     with _known_errors():
         return Extracted(None, _blocks(load_workbook(BytesIO(source.content))))
 
@@ -43,7 +46,7 @@ def _known_errors() -> Iterator[None]:
         yield
     except PasswordError as error:
         raise encrypted() from error
-    except CalamineError as error:
+    except (CalamineError, OSError) as error:
         raise _damaged(error) from error
     except BaseException as error:
         # A panic of calamine is a BaseException of a class that cannot be imported.
