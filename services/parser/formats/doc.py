@@ -1,8 +1,8 @@
 """Legacy Word documents (.doc, .dot): the pieces of text, and what the properties of paragraphs make of them.
 
-Structures and names from [MS-DOC]: FIB (2.5), piece table (2.8.35), paragraph properties (2.9.110), built-in headings
-(2.9.271). What tracking has deleted is not told from what stands. Text beyond the main one follows it: notes, headers
-and footers, comments, text boxes.
+Structures and names from [MS-DOC]: the file information block (FIB), the piece table, pages of paragraph properties.
+What tracking has deleted is not told from what stands. Text beyond the main one follows it: notes, headers and footers,
+comments, text boxes.
 """
 
 import re

@@ -11,9 +11,10 @@ from typing import Final
 from services.parser.document import Section
 
 CELL_SEPARATOR: Final = " | "
-# About what a chunk holds, so that nearly every chunk of a long table has the header.
-_SECTION_CHARACTERS: Final = 1_200
-_HEADER_CHARACTERS: Final = 300
+# What fits a chunk of 400 tokens even when it is all numbers (two characters a token), so that every chunk of a long
+# table has the header; of words, two such sections fill a chunk.
+_SECTION_CHARACTERS: Final = 750
+_HEADER_CHARACTERS: Final = 200
 _NUMBER: Final = re.compile(r"[^\w]*\d[\d\s.,:/%€$£+-]*")
 
 
