@@ -25,6 +25,8 @@ from services.parser.media_types import detect
 
 Extractor = Callable[[Source], Extracted]
 
+_OFFICE_OPEN: Final = "application/vnd.openxmlformats-officedocument."
+_OPEN_DOCUMENT: Final = "application/vnd.oasis.opendocument."
 # The function is imported on first use: a process that reads only text never loads what reads PDF.
 EXTRACTORS: Final[Mapping[str, str]] = {
     "text/plain": "services.parser.formats.text:extract",
@@ -41,6 +43,17 @@ EXTRACTORS: Final[Mapping[str, str]] = {
     "application/epub+zip": "services.parser.formats.epub:extract",
     "message/rfc822": "services.parser.formats.mail:extract",
     "application/vnd.ms-outlook": "services.parser.formats.outlook:extract",
+    _OFFICE_OPEN + "wordprocessingml.document": "services.parser.formats.docx:extract",
+    _OFFICE_OPEN + "presentationml.presentation": "services.parser.formats.pptx:extract",
+    _OFFICE_OPEN + "spreadsheetml.sheet": "services.parser.formats.xlsx:extract",
+    "application/msword": "services.parser.formats.doc:extract",
+    "application/vnd.ms-excel": "services.parser.formats.xls:extract",
+    "application/vnd.ms-powerpoint": "services.parser.formats.ppt:extract",
+    "application/vnd.ms-excel.sheet.binary.macroenabled.12": "services.parser.formats.xls:extract",
+    _OPEN_DOCUMENT + "text": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "spreadsheet": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "presentation": "services.parser.formats.odf:extract",
+    _OPEN_DOCUMENT + "graphics": "services.parser.formats.odf:extract",
 }
 # Mail in mail in mail, and what is attached to that.
 MAX_INNER_LEVELS: Final = 4

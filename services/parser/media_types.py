@@ -6,6 +6,10 @@ from io import BytesIO
 from pathlib import PurePath
 from typing import Final
 from zipfile import BadZipFile, ZipFile
+from zlib import error as ZlibError
+
+from olefile import OleFileIO
+from olefile.olefile import OleFileError
 
 from services.parser.document import Source
 from services.parser.errors import ExtractionError
@@ -34,15 +38,26 @@ _SIGNATURES: Final = (
     (b"\x7fELF", "application/x-elf"),
     (b"SQLite format 3\0", "application/vnd.sqlite3"),
 )
+# What the content types of an Office Open XML package call its main part, macros and templates included.
+_MAIN_PARTS: Final = (
+    (re.compile(rb"(?:wordprocessingml|ms-word)[.\w]*\.main\+xml"), _OFFICE_OPEN + "wordprocessingml.document"),
+    (re.compile(rb"(?:spreadsheetml|ms-excel)[.\w]*\.main\+xml"), _OFFICE_OPEN + "spreadsheetml.sheet"),
+    (re.compile(rb"(?:presentationml|ms-powerpoint)[.\w]*\.main\+xml"), _OFFICE_OPEN + "presentationml.presentation"),
+    (re.compile(rb"ms-excel\.sheet\.binary[.\w]*\.main"), "application/vnd.ms-excel.sheet.binary.macroenabled.12"),
+)
+_MAX_CONTENT_TYPES_BYTES: Final = 4 << 20
 _ZIP_MEMBERS: Final = (
     ("word/", _OFFICE_OPEN + "wordprocessingml.document"),
     ("xl/", _OFFICE_OPEN + "spreadsheetml.sheet"),
     ("ppt/", _OFFICE_OPEN + "presentationml.presentation"),
 )
-# Names of streams in an OLE2 directory, which stores them as UTF-16.
+_OPEN_DOCUMENT_VARIANT: Final = re.compile(r"(application/vnd\.oasis\.opendocument\.\w+)-(?:template|master|web)$")
+_ZIP_ENTRY: Final = re.compile(rb"PK\x03\x04.{26}([ -~]{1,100})", re.S)
+# Names of streams at the top of an OLE2 directory, which stores them as UTF-16.
 _OLE_STREAMS: Final = (
     ("WordDocument", "application/msword"),
     ("Workbook", "application/vnd.ms-excel"),
+    ("Book", "application/vnd.ms-excel"),
     ("PowerPoint Document", "application/vnd.ms-powerpoint"),
     ("__substg1.0_", "application/vnd.ms-outlook"),
 )
@@ -133,20 +148,45 @@ def _zip_type(content: bytes) -> str:
             names = archive.namelist()
             # EPUB and OpenDocument name themselves in a member that is stored without compression.
             if "mimetype" in names and archive.getinfo("mimetype").file_size < 100:
-                return archive.read("mimetype").decode("ascii", "replace").strip()
-    except (BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError):
-        return "application/zip"
+                named = archive.read("mimetype").decode("ascii", "replace").strip()
+                return _OPEN_DOCUMENT_VARIANT.sub(r"\1", named)
+            main = _main_part(archive)
+    except (BadZipFile, ZlibError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
+        # A damaged container is still one of its kind, which its extractor then says better.
+        main, names = None, [entry.group(1).decode("ascii") for entry in _ZIP_ENTRY.finditer(content)]
+    if main:
+        return main
     folders = ((folder, kind) for folder, kind in _ZIP_MEMBERS if any(name.startswith(folder) for name in names))
     return next((kind for _, kind in folders), "application/zip")
 
 
+def _main_part(archive: ZipFile) -> str | None:
+    name = next((name for name in archive.namelist() if name.lower() == "[content_types].xml"), None)
+    if name is None or archive.getinfo(name).file_size > _MAX_CONTENT_TYPES_BYTES:
+        return None
+    with archive.open(name) as file:
+        types = file.read(_MAX_CONTENT_TYPES_BYTES)
+    return next((media_type for part, media_type in _MAIN_PARTS if part.search(types)), None)
+
+
 def _ole_type(content: bytes) -> str:
-    if "EncryptedPackage".encode("utf-16-le") in content:
+    names = _ole_names(content)
+    if "EncryptedPackage" in names:
         raise ExtractionError(
             "encrypted", "The file is protected by a password. Remove the password and send it again."
         )
-    found = (media_type for name, media_type in _OLE_STREAMS if name.encode("utf-16-le") in content)
+    found = (media_type for name, media_type in _OLE_STREAMS if any(one.startswith(name) for one in names))
     return next(found, "application/x-ole-storage")
+
+
+def _ole_names(content: bytes) -> list[str]:
+    """Return what lies at the top of the container; of a damaged one, what is written anywhere in it."""
+    try:
+        with OleFileIO(BytesIO(content)) as file:
+            return [path[0] for path in file.listdir(streams=True, storages=True) if len(path) == 1]
+    except (OleFileError, OSError, ValueError, IndexError):
+        names = ("EncryptedPackage", *(name for name, _ in _OLE_STREAMS))
+        return [name for name in names if name.encode("utf-16-le") in content]
 
 
 def _untextual_type(content: bytes) -> str:

@@ -14,13 +14,15 @@ from zlib import error as ZlibError
 from services.parser.errors import ExtractionError
 
 _MEBIBYTE: Final = 1 << 20
-# XML is read at 10 to 30 MB per second: more would end at the processor limit. There is no cap on the ratio, because
-# honest spreadsheets of repeated rows shrink 100:1 and more.
+# XML is read at 4 to 15 MB per second: more would end at the processor limit.
 MAX_STREAMED_BYTES: Final = 256 * _MEBIBYTE
 # A parsed tree takes up to ten times the room of its XML, and a job has 1 GiB.
 MAX_WHOLE_BYTES: Final = 32 * _MEBIBYTE
 # What all members that are read unpack to together; a deck of 1,000 slides has about 50 MiB.
 MAX_TOTAL_BYTES: Final = 512 * _MEBIBYTE
+# Honest spreadsheets and logs shrink up to 100:1. Small parts may be anything, an empty one is all repetition.
+MAX_RATIO: Final = 250
+RATIO_MATTERS_BYTES: Final = 16 * _MEBIBYTE
 # A deck of 1,000 slides has 6,000 members.
 MAX_MEMBERS: Final = 65_535
 # No office format uses other methods, and `zipfile` inflates those without a bound.
@@ -96,6 +98,11 @@ class Archive:
         with file:
             yield MemberStream(file)
 
+    def admit_all(self) -> None:
+        """Check the sizes of all members, for a library that then unpacks them by itself."""
+        for member in self._members.values():
+            self._admit(member, MAX_STREAMED_BYTES)
+
     def _admit(self, member: ZipInfo, max_bytes: int) -> None:
         name, limit = member.filename[:100], min(max_bytes, self._bytes_left)
         if member.flag_bits & 1:
@@ -108,6 +115,8 @@ class Archive:
                 "too_large",
                 f"{name!r} in the file unpacks to {unpacked:.0f} MiB, at most {most:.0f} are read. Split it.",
             )
+        if member.file_size > max(RATIO_MATTERS_BYTES, member.compress_size * MAX_RATIO):
+            raise ExtractionError("too_large", f"{name!r} in the file unpacks to over {MAX_RATIO} times its size.")
         self._bytes_left -= member.file_size
 
 

@@ -16,6 +16,8 @@ from services.parser.formats.archive import MemberStream
 
 Element = etree._Element
 
+_MAX_DIGITS: Final = 9
+
 _SAFE: Final[dict[str, Any]] = {
     "resolve_entities": False,
     "load_dtd": False,
@@ -68,6 +70,11 @@ def attribute(element: Element | None, wanted: str) -> str | None:
     """Return the attribute of that name in whatever namespace."""
     found = () if element is None else element.items()
     return next((str(value) for key, value in found if _local(str(key)) == wanted), None)
+
+
+def integer(text: str | None) -> int | None:
+    """Return the number that an attribute holds, None when it is none or absurdly long."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS else None
 
 
 def find(element: Element | None, *path: str) -> Element | None:

@@ -42,6 +42,20 @@ def test_a_bomb_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch
     assert repr(name) in refused.value.message
 
 
+def test_a_member_that_is_nothing_but_repetition_is_refused() -> None:
+    bomb = Archive(zipped({"a": b"<p/>" * (5 << 20)}))
+    with pytest.raises(ExtractionError, match="250 times") as refused:
+        bomb.read("a")
+    assert refused.value.code == "too_large"
+
+
+def test_all_members_can_be_checked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_TOTAL_BYTES", 2_500)
+    Archive(zipped({"a": bytes(1_000), "b": bytes(1_000)})).admit_all()
+    with pytest.raises(ExtractionError, match="'c'"):
+        Archive(zipped({"a": bytes(1_000), "b": bytes(1_000), "c": bytes(1_000)})).admit_all()
+
+
 def test_a_member_never_yields_more_than_it_declares() -> None:
     """INVARIANT: a size that lies does not get past the limit."""
     content = zipped({"a": b"x" * 1_000_000})

@@ -5,9 +5,18 @@ import pytest
 
 from services.parser.errors import ExtractionError
 from services.parser.media_types import BINARY, detect
+from tests.unit.parser.office_files import ole
 
 KNOWN = {"text/plain", "text/markdown", "text/html", "application/pdf"}
 OFFICE = "application/vnd.openxmlformats-officedocument."
+OPEN_DOCUMENT = "application/vnd.oasis.opendocument."
+BINARY_WORKBOOK = "application/vnd.ms-excel.sheet.binary.macroenabled.12"
+MAIN_PARTS = {
+    "word": "application/vnd.ms-word.document.macroEnabled.main+xml",
+    "excel": "application/vnd.openxmlformats-officedocument.spreadsheetml.template.main+xml",
+    "show": "application/vnd.openxmlformats-officedocument.presentationml.slideshow.main+xml",
+    "binary": "application/vnd.ms-excel.sheet.binary.macroEnabled.main",
+}
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 504
 PAGE = b"<!DOCTYPE html><html><body><p>Hello</p></body></html>"
 
@@ -66,12 +75,21 @@ def test_text_is_what_it_is_declared_or_named(
         (archive(word__document="x"), OFFICE + "wordprocessingml.document"),
         (archive(xl__workbook="x"), OFFICE + "spreadsheetml.sheet"),
         (archive(ppt__slides="x"), OFFICE + "presentationml.presentation"),
+        (archive(doc__text="x", **{"[Content_Types].xml": MAIN_PARTS["word"]}), OFFICE + "wordprocessingml.document"),
+        (archive(word__a="x", **{"[content_types].xml": MAIN_PARTS["excel"]}), OFFICE + "spreadsheetml.sheet"),
+        (archive(word__a="x", **{"[Content_Types].xml": MAIN_PARTS["show"]}), OFFICE + "presentationml.presentation"),
+        (archive(xl__a="x", **{"[Content_Types].xml": MAIN_PARTS["binary"]}), BINARY_WORKBOOK),
+        (archive(word__document="x")[:-30], OFFICE + "wordprocessingml.document"),
         (archive(mimetype="application/epub+zip"), "application/epub+zip"),
+        (archive(mimetype=OPEN_DOCUMENT + "text"), OPEN_DOCUMENT + "text"),
+        (archive(mimetype=OPEN_DOCUMENT + "spreadsheet-template"), OPEN_DOCUMENT + "spreadsheet"),
         (archive(other="x"), "application/zip"),
         (b"PK\x03\x04 broken", "application/zip"),
         (OLE + "WordDocument".encode("utf-16-le"), "application/msword"),
         (OLE + "__substg1.0_".encode("utf-16-le"), "application/vnd.ms-outlook"),
         (OLE, "application/x-ole-storage"),
+        (ole({"PowerPoint Document": "Workbook".encode("utf-16-le")}), "application/vnd.ms-powerpoint"),
+        (ole({"Book": b"x"}), "application/vnd.ms-excel"),
         (b"hello\0world" * 50, BINARY),
         (bytes(range(256)) * 4, BINARY),
     ],
