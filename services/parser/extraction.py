@@ -28,6 +28,7 @@ EXTRACTORS: Final[Mapping[str, str]] = {
     "text/plain": "services.parser.formats.text:extract",
     "text/markdown": "services.parser.formats.markdown:extract",
     "text/html": "services.parser.formats.html:extract",
+    "application/pdf": "services.parser.formats.pdf:extract",
 }
 
 
