@@ -92,9 +92,9 @@ def _document_blocks(document: PdfDocument) -> Iterator[Block]:
 
 def _paragraphs(document: PdfDocument, index: int) -> list[Paragraph]:
     with closing(document[index]) as page:
-        written_over = _has_writing_on_top(page) and pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
-        if not written_over:
+        if not _has_writing_on_top(page):
             return _read(page)
+        pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY)
     # What was filled into a form, or typed over the page, is part of the page that is loaded next.
     with closing(document[index]) as page:
         return _read(page)
@@ -114,6 +114,6 @@ def _annotation_type(page: PdfPage, number: int) -> int:
     annotation = pdfium.FPDFPage_GetAnnot(page, number)
     if not annotation:
         return pdfium.FPDF_ANNOT_UNKNOWN
-    subtype: int = pdfium.FPDFAnnot_GetSubtype(annotation)
+    subtype = int(pdfium.FPDFAnnot_GetSubtype(annotation))
     pdfium.FPDFPage_CloseAnnot(annotation)
     return subtype

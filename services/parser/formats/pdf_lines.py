@@ -8,7 +8,7 @@ import math
 import re
 import string
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ctypes import c_double
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -83,12 +83,14 @@ class PageText:
         if first is None:
             return
         last = max(first, len(text.rstrip(LINE_END_HYPHEN + string.whitespace)) - 1)
-        if _RIGHT_TO_LEFT.search(text):
-            text = _RIGHT_TO_LEFT_RUN.sub(lambda run: self._logical(start, run), text)
         placed = self._placed(start + first, start + last)
-        cells = tuple(filter(None, (_readable(cell) for cell in self._cells(start, text, placed.turn))))
+        if _RIGHT_TO_LEFT.search(text):
+            parts = [_RIGHT_TO_LEFT_RUN.sub(lambda run: self._logical(start, run), text)]
+        else:
+            parts = list(self._cells(start, text, placed.turn))
+        cells = tuple(filter(None, map(_readable, parts)))
         if cells:
-            yield replace(placed, text=_readable(text), cells=cells)
+            yield replace(placed, text=" ".join(cells), cells=cells)
 
     def _placed(self, first: int, last: int) -> Line:
         turn = round(max(0.0, pdfium.FPDFText_GetCharAngle(self._handle, first)) / (math.pi / 2)) % 4
@@ -127,11 +129,23 @@ class PageText:
         yield text[begin:]
 
     def _logical(self, start: int, run: re.Match[str]) -> str:
-        """Turn a run round that goes from left to right: PDFium turned what the page had in order already."""
-        places = [self._origin(start + index, 0)[0] for index in range(*run.span())]
-        steps = [behind - before for before, behind in pairwise(places)]
-        leftwards = sum(step < 0 for step in steps)
-        return run.group() if not steps or 2 * leftwards > len(steps) else run.group()[::-1]
+        """Put words that go from left to right into the order of reading.
+
+        PDFium takes every page to be in the order of seeing, and turns what was in the order of reading already.
+        """
+        words, places = [], []
+        for word in re.finditer(r"\S+", run.group()):
+            begin = start + run.start() + word.start()
+            letters = [self._origin(begin + index, 0)[0] for index in range(len(word.group()))]
+            words.append(word.group() if _falling(letters, ties=False) else word.group()[::-1])
+            places.append(letters[0])
+        return " ".join(words if _falling(places, ties=True) else reversed(words))
+
+
+def _falling(places: Sequence[float], *, ties: bool) -> bool:
+    """Tell whether most steps go to the left; `ties` is the answer where none goes anywhere."""
+    steps = [behind - before for before, behind in pairwise(places) if behind != before]
+    return 2 * sum(step < 0 for step in steps) > len(steps) if steps else ties or len(places) == 1
 
 
 def _character(code: int) -> str:
