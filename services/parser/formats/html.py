@@ -31,7 +31,14 @@ _LISTS: Final = frozenset({"ul", "ol", "dl", "menu"})
 _CELLS: Final = frozenset({"td", "th"})
 # Chromium's limit, too. What ends by itself where its like begins does not nest.
 _MAX_DEPTH: Final = 512
-_NESTING: Final = (_BLOCKS | _LISTS | _HEADINGS.keys() | {"dir", "hgroup", "listing", "nav", "pre"}) - {"body", "dd", "dt", "hr", "li", "p"}
+_NESTING: Final = (_BLOCKS | _LISTS | _HEADINGS.keys() | {"dir", "hgroup", "listing", "nav", "pre"}) - {
+    "body",
+    "dd",
+    "dt",
+    "hr",
+    "li",
+    "p",
+}
 _NESTING_TAG: Final = re.compile(rf"<(/?)(?:{'|'.join(sorted(_NESTING))})(?:[\s/][^<>]*)?>", re.I)
 _HIDING_STYLE: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
 _SPACES: Final = re.compile(r"\s+")

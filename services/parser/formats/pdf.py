@@ -21,9 +21,13 @@ from services.parser.formats.pdf_repair import repaired
 
 _LOCKED: Final = frozenset({pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY})
 _WRITING: Final = frozenset({pdfium.FPDF_ANNOT_WIDGET, pdfium.FPDF_ANNOT_FREETEXT, pdfium.FPDF_ANNOT_STAMP})
+_NO_ANNOTATION: Final = 0
 _MAX_ANNOTATIONS: Final = 10_000
+# A file is damaged when none of its first pages opens.
+_TRIED_PAGES: Final = 3
 # Files claim any number of pages; so many in a row that do not open are not there.
 _MAX_MISSING_PAGES: Final = 1_000
+_DAMAGED: Final = "The PDF is damaged: no page with text can be found in it. Export it again."
 # What programs put there when nobody gave a title.
 _NO_TITLE: Final = re.compile(
     r"(?:untitled|unnamed|unknown|anonymous|title|document|presentation|slides?|powerpoint|spreadsheet|\W|\d)*$"
@@ -37,31 +41,39 @@ def extract(source: Source) -> Extracted:
 
     Raises ExtractionError: `encrypted` where a password is needed, `corrupt` where no page can be read.
     """
-    document = _opened(source.content)
-    return Extracted(_title(document), _document_blocks(document))
+    whole = _opened(source.content)
+    if whole and _has_pages(whole):
+        return Extracted(_title(whole), _document_blocks(whole, damaged=False))
+    rest = repaired(source.content)
+    mended = _opened(rest) if rest else None
+    if not mended:
+        raise ExtractionError("corrupt", _DAMAGED)
+    return Extracted(_title(mended), _document_blocks(mended, damaged=True))
 
 
-def _opened(content: bytes) -> PdfDocument:
+def _opened(content: bytes) -> PdfDocument | None:
     try:
-        return _document(content)
+        document = PdfDocument(content)
     except PdfiumError as error:
         if error.err_code in _LOCKED:
             message = "The PDF is protected by a password. Remove the password and send it again."
             raise ExtractionError("encrypted", message) from None
-    mended = repaired(content)
-    try:
-        if mended:
-            return _document(mended)
-    except PdfiumError:
-        pass
-    raise ExtractionError("corrupt", "The PDF is damaged: no page can be found in it. Export it again.")
-
-
-def _document(content: bytes) -> PdfDocument:
-    document = PdfDocument(content)
+        return None
     if document.get_formtype() == pdfium.FORMTYPE_ACRO_FORM:
         document.init_forms()
     return document
+
+
+def _has_pages(document: PdfDocument) -> bool:
+    return any(_opens(document, index) for index in range(min(len(document), _TRIED_PAGES)))
+
+
+def _opens(document: PdfDocument, index: int) -> bool:
+    try:
+        document[index].close()
+    except PdfiumError:
+        return False
+    return True
 
 
 def _title(document: PdfDocument) -> str | None:
@@ -72,22 +84,22 @@ def _title(document: PdfDocument) -> str | None:
     return None if _NO_TITLE.match(title) else title
 
 
-def _document_blocks(document: PdfDocument) -> Iterator[Block]:
+def _document_blocks(document: PdfDocument, *, damaged: bool) -> Iterator[Block]:
+    empty, missing = True, 0
     with closing(document):
         headings = Headings(outline_of(document))
-        missing = read = 0
         for index in range(len(document)):
             try:
                 page = _paragraphs(document, index)
-                missing, read = 0, read + 1
             except PdfiumError:
-                missing += 1
+                damaged, missing = True, missing + 1
                 if missing == _MAX_MISSING_PAGES:
                     break
                 continue
+            empty, missing = empty and not page, 0
             yield from headings.blocks(index, page)
-        if not read:
-            raise ExtractionError("corrupt", "The PDF is damaged: none of its pages can be read. Export it again.")
+    if empty and damaged:
+        raise ExtractionError("corrupt", _DAMAGED)
 
 
 def _paragraphs(document: PdfDocument, index: int) -> list[Paragraph]:
@@ -113,7 +125,7 @@ def _has_writing_on_top(page: PdfPage) -> bool:
 def _annotation_type(page: PdfPage, number: int) -> int:
     annotation = pdfium.FPDFPage_GetAnnot(page, number)
     if not annotation:
-        return pdfium.FPDF_ANNOT_UNKNOWN
-    subtype = int(pdfium.FPDFAnnot_GetSubtype(annotation))
+        return _NO_ANNOTATION
+    subtype: int = pdfium.FPDFAnnot_GetSubtype(annotation)
     pdfium.FPDFPage_CloseAnnot(annotation)
     return subtype

@@ -89,5 +89,5 @@ def _members(unpacked: bytes, first: int) -> Iterator[bytes]:
     numbers = [int(number) for number in re.findall(rb"\d{1,8}", unpacked[:first])]
     pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
     ends = [*(offset for _, offset in pairs[1:]), len(unpacked) - first]
-    for (number, offset), end in zip(pairs, ends, strict=True):
+    for (number, offset), end in zip(pairs, ends, strict=False):
         yield b"%d 0 obj\n%b\nendobj\n" % (number, unpacked[first + offset : first + end])
