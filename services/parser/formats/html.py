@@ -44,6 +44,7 @@ _HIDING_STYLE: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden",
 _SPACES: Final = re.compile(r"\s+")
 _BLANKS: Final = re.compile(" {2,}")
 _SPACED_BREAK: Final = re.compile(r" *\n *")
+_MAX_INDENTED_LEVELS: Final = 16
 _CELL_SEPARATOR: Final = " | "
 _TEXT: Final = "-text"
 _LEAVE: Final = "/"
@@ -231,7 +232,8 @@ class _Collector:
         if line and top and top.cells:
             top.cells[-1] += ("\n" if top.cells[-1] else "") + line
         elif line and top and top.kind == "list":
-            indent = "  " * (sum(container.kind == "list" for container in self.containers) - 1)
+            depth = sum(container.kind == "list" for container in self.containers) - 1
+            indent = "  " * min(depth, _MAX_INDENTED_LEVELS)
             margin = indent + " " * len(self.marker)
             self.lines.append(indent + self.marker + line.replace("\n", "\n" + margin))
             self.marker = " " * len(self.marker)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 Text = tuple[float, float, float, str]
 HEADER = b"%PDF-1.7\n"
@@ -10,11 +11,9 @@ FONT = b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>
 
 def pdf(objects: Sequence[bytes], trailer: bytes = b"") -> bytes:
     """Return a file of these objects, numbered from 1; the first is the catalog."""
-    parts, offsets = [HEADER], []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(sum(map(len, parts)))
-        parts.append(b"%d 0 obj\n%b\nendobj\n" % (number, body))
-    start, size = sum(map(len, parts)), len(objects) + 1
+    parts = [HEADER, *(b"%d 0 obj\n%b\nendobj\n" % item for item in enumerate(objects, start=1))]
+    *offsets, start = accumulate(map(len, parts))
+    size = len(objects) + 1
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     parts.append(b"xref\n0 %d\n0000000000 65535 f \n%btrailer\n" % (size, table))
     parts.append(b"<</Size %d/Root 1 0 R%b>>\nstartxref\n%d\n%%%%EOF\n" % (size, trailer, start))
