@@ -114,7 +114,7 @@ def _paragraphs(document: PdfDocument, index: int) -> list[Paragraph]:
 
 def _read(page: PdfPage) -> list[Paragraph]:
     with closing(page.get_textpage()) as text:
-        return list(paragraphs(PageText(text).lines()))
+        return list(paragraphs(PageText(text.raw).lines()))
 
 
 def _has_writing_on_top(page: PdfPage) -> bool:

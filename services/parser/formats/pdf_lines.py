@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from ctypes import c_double
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any, Final
@@ -19,8 +20,6 @@ import pypdfium2.raw as pdfium
 
 # What PDFium puts where a line ends within a word.
 LINE_END_HYPHEN: Final = "\x02"
-_NEW_LINE: Final = ord("\n")
-_HYPHEN: Final = ord(LINE_END_HYPHEN)
 _NEEDLESS: Final = re.compile("[\r\ufffe\uffff\0]")
 # Fonts without a table of characters: their numbers below that of the blank are mostly blanks.
 _CONTROLS: Final = re.compile("[\x01\x03-\x09\x0b\x0c\x0e-\x1f]")
@@ -28,13 +27,15 @@ _CONTROLS: Final = re.compile("[\x01\x03-\x09\x0b\x0c\x0e-\x1f]")
 _SHAPES: Final = re.compile("[\ufb00-\ufdff\ufe70-\ufefc\u2e80-\u2fd5\uf900-\ufaff]+")
 # TeX's own font encoding has `ff` where PDFium expects a return key; bullets of Symbol and Wingdings are private.
 _MISREAD: Final = ((re.compile(r"(?<=[A-Za-z])\u21b5"), "ff"), (re.compile("[\uf0a7\uf0b7\uf06c]"), "\u2022"))
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _RIGHT_TO_LEFT: Final = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _RIGHT_TO_LEFT_RUN: Final = re.compile(
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc](?:[ \u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]*"
     "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc])?"
 )
-# No line of writing is longer; a page that is one line is cut here.
-_MAX_LINE_CHARACTERS: Final = 20_000
+# No line of writing is longer; a page that is one line is cut there.
+_LINE: Final = re.compile(f"[^\n{LINE_END_HYPHEN}]{{1,20000}}{LINE_END_HYPHEN}?")
+_GAP: Final = re.compile(r"(?<=\S)[ \r\t]+(?=\S)")
 # An em and a half between two words is a gap between columns.
 _CELL_GAP: Final = 1.5
 
@@ -60,34 +61,26 @@ class PageText:
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
-        self._count = max(0, pdfium.FPDFText_CountChars(handle))
         self._x, self._y = c_double(), c_double()
         self._box, self._matrix = pdfium.FS_RECTF(), pdfium.FS_MATRIX()
 
     def lines(self) -> Iterator[Line]:
         """Yield the lines that hold more than blanks."""
-        start, codes = 0, []
-        read = pdfium.FPDFText_GetUnicode
-        for index in range(self._count):
-            code = read(self._handle, index)
-            if code != _NEW_LINE:
-                codes.append(code)
-            if code in (_NEW_LINE, _HYPHEN) or len(codes) == _MAX_LINE_CHARACTERS:
-                yield from self._line(start, codes)
-                start, codes = index + 1, []
-        yield from self._line(start, codes)
+        numbers = range(max(0, pdfium.FPDFText_CountChars(self._handle)))
+        codes = map(partial(pdfium.FPDFText_GetUnicode, self._handle), numbers)
+        for found in _LINE.finditer("".join(map(_character, codes))):
+            yield from self._line(found.start(), found.group())
 
-    def _line(self, start: int, codes: list[int]) -> Iterator[Line]:
-        text = "".join(map(_character, codes))
-        first = next((at for at, character in enumerate(text) if not character.isspace()), None)
-        if first is None:
+    def _line(self, start: int, text: str) -> Iterator[Line]:
+        first = len(text) - len(text.lstrip())
+        last = len(text.rstrip(LINE_END_HYPHEN + string.whitespace)) - 1
+        if last < first:
             return
-        last = max(first, len(text.rstrip(LINE_END_HYPHEN + string.whitespace)) - 1)
         placed = self._placed(start + first, start + last)
         if _RIGHT_TO_LEFT.search(text):
             parts = [_RIGHT_TO_LEFT_RUN.sub(lambda run: self._logical(start, run), text)]
         else:
-            parts = list(self._cells(start, text, placed.turn))
+            parts = list(self._cells(start, text, placed))
         cells = tuple(filter(None, map(_readable, parts)))
         if cells:
             yield replace(placed, text=" ".join(cells), cells=cells)
@@ -107,7 +100,7 @@ class PageText:
         box = self._box
         if not pdfium.FPDFText_GetLooseCharBox(self._handle, index, box):
             return self._origin(index, turn)[0]
-        return max(_upright(x, y, turn)[0] for x, y in ((box.left, box.bottom), (box.right, box.top)))
+        return float((box.right, box.top, -box.left, -box.bottom)[turn])
 
     def _size(self, index: int) -> float:
         """Return the height of the font in points as it stands on the page."""
@@ -117,13 +110,13 @@ class PageText:
             return size
         return abs(size) * math.hypot(matrix.c, matrix.d)
 
-    def _cells(self, start: int, text: str, turn: int) -> Iterator[str]:
+    def _cells(self, start: int, text: str, placed: Line) -> Iterator[str]:
         """Cut a line where a gap is too wide to be one between words."""
         begin = 0
-        for gap in re.finditer(r"(?<=\S)[ \r\t]+(?=\S)", text):
+        for gap in _GAP.finditer(text):
             before, behind = start + gap.start() - 1, start + gap.end()
-            distance = self._origin(behind, turn)[0] - self._end(before, turn)
-            if distance > _CELL_GAP * max(self._size(before), 1.0):
+            distance = self._origin(behind, placed.turn)[0] - self._end(before, placed.turn)
+            if distance > _CELL_GAP * placed.size:
                 yield text[begin : gap.start()]
                 begin = gap.end()
         yield text[begin:]
@@ -154,7 +147,7 @@ def _character(code: int) -> str:
 
 def _readable(text: str) -> str:
     """Return the text in the characters that people type."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     text = _CONTROLS.sub(" ", text)
     text = _SHAPES.sub(lambda shapes: unicodedata.normalize("NFKC", shapes.group()), _NEEDLESS.sub("", text))

@@ -14,6 +14,9 @@ from services.parser.formats.pdf_lines import LINE_END_HYPHEN, Line
 _USUAL_PITCH: Final = 1.2
 _WIDEST_PITCH: Final = 2.6
 _PITCH_TOLERANCE: Final = 1.2
+# Paragraphs and rows on paper are shorter; these keep the time in proportion to the page.
+_MAX_LINES: Final = 200
+_MAX_ROW_CHARACTERS: Final = 2_000
 _SAME_ROW: Final = 0.45
 _OTHER_SIZE: Final = 1.15
 _INDENT: Final = 0.8
@@ -83,6 +86,7 @@ def _beside(row: Line, line: Line) -> bool:
     size = max(row.size, line.size)
     return (
         row.turn == line.turn
+        and len(row.text) < _MAX_ROW_CHARACTERS
         and abs(row.base - line.base) < _SAME_ROW * size
         and line.left > row.right - 0.2 * size
         and not row.text.endswith(LINE_END_HYPHEN)
@@ -112,7 +116,7 @@ def _blocks(rows: Sequence[Line], pitch: float) -> Iterator[list[Line]]:
     block: list[Line] = []
     for number, row in enumerate(rows):
         behind = rows[number + 1] if number + 1 < len(rows) else None
-        if block and not _continues(block, row, behind, pitch):
+        if len(block) == _MAX_LINES or (block and not _continues(block, row, behind, pitch)):
             yield block
             block = []
         block.append(row)
