@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 _OBJECT: Final = re.compile(rb"(?<!\d)(\d{1,7})[ \t\r\n]+\d{1,5}[ \t\r\n]+obj\b")
+_END: Final = b"endobj"
 _PAGE: Final = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _CATALOG: Final = re.compile(rb"/Type\s*/Catalog\b")
 _OBJECT_STREAM: Final = re.compile(rb"/Type\s*/ObjStm\b")
@@ -28,7 +29,7 @@ def repaired(content: bytes) -> bytes | None:
     if _ENCRYPTED.search(content):
         return None
     unpacked = b"".join(_unpacked(content))
-    whole = content + b"\nendobj\n" + unpacked
+    whole = _closed(content) + unpacked
     pages = list(dict.fromkeys(number for number, head in _objects(whole) if _PAGE.search(head)))[:_MAX_PAGES]
     if not pages:
         return None
@@ -37,6 +38,13 @@ def repaired(content: bytes) -> bytes | None:
     catalog = b"%d 0 obj\n<</Type/Catalog/Pages %d 0 R>>\nendobj\n" % (root, root + 1)
     tree = b"%d 0 obj\n<</Type/Pages/Count %d/Kids[%b]>>\nendobj\n" % (root + 1, len(pages), kids)
     return whole + catalog + tree + b"trailer\n<</Size %d/Root %d 0 R>>\nstartxref\n0\n%%%%EOF\n" % (root + 2, root)
+
+
+def _closed(content: bytes) -> bytes:
+    """End the object that the file breaks off in; a table or trailer that it breaks off in is of no use."""
+    end = content.rfind(_END) + len(_END)
+    rest = content[end:] if end >= len(_END) else content
+    return content + b"\nendstream\nendobj\n" if _OBJECT.search(rest) else content[:end] + b"\n"
 
 
 def _objects(content: bytes) -> Iterator[tuple[int, bytes]]:
