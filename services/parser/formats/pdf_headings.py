@@ -20,7 +20,7 @@ _NO_LETTERS: Final = re.compile(r"[\W_]+|(?<![^\W\d_])\d+")
 _HEADING_SIZES: Final = ((1.8, 1), (1.4, 2), (1.15, 3))
 _MAX_HEADING_LINES: Final = 3
 _MAX_HEADING_CHARACTERS: Final = 150
-# Where more of a page looks like headings than this, it is a poster or a form.
+# Where more of a page's letters look like headings than this, it is a poster.
 _MAX_HEADING_SHARE: Final = 0.5
 
 Path = tuple[str, ...]
@@ -60,6 +60,8 @@ class Headings:
     outline: Outline
     _path: Path = ()
     _characters_of_size: Counter[float] = field(default_factory=Counter)
+    # What stands in large letters on every page is its header, not the start of a part.
+    _page_titles: set[str] = field(default_factory=set)
 
     def blocks(self, index: int, paragraphs: Sequence[Paragraph]) -> Iterator[Block]:
         """Yield the page's paragraphs as sections and headings; `index` counts from 0, `page` from 1."""
@@ -105,7 +107,11 @@ class Headings:
             for number, paragraph in enumerate(paragraphs)
             if paragraph.turn == turns[0][0] and (level := _level(paragraph, usual))
         }
-        return levels if len(levels) <= len(paragraphs) * _MAX_HEADING_SHARE else {}
+        repeated, self._page_titles = self._page_titles, {_letters(paragraphs[number].text) for number in levels}
+        large = sum(len(paragraphs[number].text) for number in levels)
+        if large > sum(len(paragraph.text) for paragraph in paragraphs) * _MAX_HEADING_SHARE:
+            return {}
+        return {number: level for number, level in levels.items() if _letters(paragraphs[number].text) not in repeated}
 
 
 def _letters(text: str) -> str:

@@ -29,6 +29,8 @@ _BULLET: Final = re.compile(r"[•‣\u2043◦▪▫●○■□◆◇➢➤✓�
 _NUMBER: Final = re.compile(r"\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{2,5})[.)]\s+\S")
 _SENTENCE_END: Final = re.compile(r"[.!?:;…。\uff01\uff1f”\"')\]]$")
 _ENDS_IN_WORD: Final = re.compile(r"(?<=[^\W\d_])[-\u2010\xad]$")
+# Chinese and Japanese put no blanks between words.
+_UNSPACED: Final = re.compile("[\u3000-\u30ff\u3400-\u9fff\uff00-\uff65]{2}")
 _LETTER_START: Final = re.compile(r"[^\W\d_]")
 
 
@@ -201,4 +203,4 @@ def _with_next(text: str, line: str, ended: bool) -> str:
         return f"{text}\n{line}"
     if _ENDS_IN_WORD.search(text) and line[:1].islower():
         return text[:-1] + line
-    return f"{text} {line}"
+    return text + line if _UNSPACED.fullmatch(text[-1] + line[0]) else f"{text} {line}"

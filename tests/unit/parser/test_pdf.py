@@ -95,6 +95,12 @@ def test_large_letters_are_headings() -> None:
     ]
 
 
+def test_a_large_header_of_every_page_is_a_heading_once() -> None:
+    header, part = [(72.0, 760.0, 14.0, "Pump manual")], [(72.0, 740.0, 12.0, "Starting")]
+    document = written([*header, *part, *lines(LONG, LONG)], [*header, *lines(LONG, LONG)])
+    assert sections(document)[-1].heading_path == ("Pump manual", "Starting")
+
+
 def outlined(*titles: str) -> bytes:
     """Return two pages and an outline whose first entry holds the others; the second page shows the last title."""
     entries = [b"<</First 9 0 R/Last 9 0 R>>", b"<</Title(%b)/Parent 8 0 R/Dest[4 0 R/Fit]/First 10 0 R>>"]
@@ -187,6 +193,11 @@ def test_text_from_right_to_left_comes_in_the_order_of_reading(content: bytes) -
 def test_letters_are_those_that_people_search_for(characters: list[str], text: str) -> None:
     content = b"BT /F1 10 Tf 72 700 Td <000100020003> Tj ET"
     assert texts(typed(dict(enumerate(characters, start=1)), content)) == [text]
+
+
+def test_lines_of_a_script_without_blanks_are_joined_without() -> None:
+    content = b"BT /F1 10 Tf 12 TL 72 700 Td <00010002000300010002> Tj T* <00030003> Tj ET"
+    assert texts(typed({1: "水", 2: "圧", 3: "計"}, content)) == ["水圧計水圧計計"]
 
 
 def test_what_was_filled_into_a_form_is_read() -> None:
