@@ -20,6 +20,8 @@ _HELLO_BYTES: Final = 4096
 _EXIT_SECONDS: Final = 2.0
 # Rust, C++ and Python each end in their own way when an allocation fails.
 _OUT_OF_MEMORY: Final = (b"memory allocation of", b"bad_alloc", b"MemoryError")
+# PDFium aborts without a word where an allocation fails; whatever else aborts says why first.
+_SILENT_ABORT: Final = b"Fatal Python error: Aborted"
 
 
 class ChildProcess:
@@ -96,11 +98,15 @@ class ChildProcess:
             return ExtractionError("crashed", "The parser closed its output in the middle of the document.")
         if status == -signal.SIGXCPU:
             return ExtractionError("timeout", "The document needs more processor time than one document may use.")
-        # Without a reason of ours, SIGKILL is the kernel's way out of a lack of memory.
-        if status == -signal.SIGKILL or any(mark in self._errors for mark in _OUT_OF_MEMORY):
+        if self._ran_out_of_memory(status):
             return ExtractionError("out_of_memory", "The document needs more memory than one document may use.")
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return ExtractionError("crashed", f"The parser crashed on this document ({how}). The file may be damaged.")
+
+    def _ran_out_of_memory(self, status: int) -> bool:
+        # Without a reason of ours, SIGKILL is the kernel's way out of a lack of memory.
+        silent = status == -signal.SIGABRT and self._errors.startswith(_SILENT_ABORT)
+        return status == -signal.SIGKILL or silent or any(mark in self._errors for mark in _OUT_OF_MEMORY)
 
     async def _discard_output(self) -> None:
         """Read the pipe to its end: only there does asyncio close it, and a reader that lagged never got there."""

@@ -32,6 +32,7 @@ EXTRACTORS: Final[Mapping[str, str]] = {
     "text/plain": "services.parser.formats.text:extract",
     "text/markdown": "services.parser.formats.markdown:extract",
     "text/html": "services.parser.formats.html:extract",
+    "application/pdf": "services.parser.formats.pdf:extract",
     "text/csv": "services.parser.formats.csv_table:extract",
     "text/tab-separated-values": "services.parser.formats.csv_table:extract",
     "text/x-rst": "services.parser.formats.rst:extract",

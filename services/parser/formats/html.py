@@ -1,7 +1,7 @@
 """HTML: headings, paragraphs, lists, tables and code of the visible page.
 
 Parsing follows the HTML standard, so broken markup never fails. One of its rules makes nesting expensive (every `<div>`
-looks through the open elements for a `<p>`): 20,000 levels take half a second, a million end at the time limit.
+looks through the open elements for a `<p>`), so blocks nest no deeper here than in a browser.
 """
 
 import re
@@ -29,10 +29,22 @@ _BLOCKS: Final = frozenset(
 _HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 _LISTS: Final = frozenset({"ul", "ol", "dl", "menu"})
 _CELLS: Final = frozenset({"td", "th"})
+# Chromium's limit, too. What ends by itself where its like begins does not nest.
+_MAX_DEPTH: Final = 512
+_NESTING: Final = (_BLOCKS | _LISTS | _HEADINGS.keys() | {"dir", "hgroup", "listing", "nav", "pre"}) - {
+    "body",
+    "dd",
+    "dt",
+    "hr",
+    "li",
+    "p",
+}
+_NESTING_TAG: Final = re.compile(rf"<(/?)(?:{'|'.join(sorted(_NESTING))})(?:[\s/][^<>]*)?>", re.I)
 _HIDING_STYLE: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
 _SPACES: Final = re.compile(r"\s+")
 _BLANKS: Final = re.compile(" {2,}")
 _SPACED_BREAK: Final = re.compile(r" *\n *")
+_MAX_INDENTED_LEVELS: Final = 16
 _CELL_SEPARATOR: Final = " | "
 _XML_DECLARATION: Final = re.compile(r"\s*<\?xml\s")
 _SELF_CLOSED: Final = re.compile(r"<([A-Za-z][\w:-]*)(\s[^<>]*)?/>")
@@ -71,10 +83,27 @@ def _closed(match: re.Match[str]) -> str:
 
 def _parse(markup: str) -> LexborHTMLParser:
     try:
-        return LexborHTMLParser(markup, options=LexborDocumentOptions.WO_EVENTS)
+        return LexborHTMLParser(_shallow(markup), options=LexborDocumentOptions.WO_EVENTS)
     except SelectolaxError as error:
         # There is no HTML that cannot be parsed, only memory that runs out.
         raise MemoryError from error
+
+
+def _shallow(markup: str) -> str:
+    """Make paragraphs of the blocks that nest too deep; their text stays."""
+    if markup.count("<") <= _MAX_DEPTH:
+        return markup
+    depth = 0
+
+    def kept(tag: re.Match[str]) -> str:
+        nonlocal depth
+        outer = depth
+        depth = max(0, depth - 1 if tag[1] else depth + 1)
+        if max(depth, outer) <= _MAX_DEPTH:
+            return tag[0]
+        return "" if tag[1] else "<p>"
+
+    return _NESTING_TAG.sub(kept, markup)
 
 
 def _tree_blocks(tree: LexborHTMLParser) -> Iterator[Block]:
@@ -223,7 +252,8 @@ class _Collector:
         if line and top and top.cells:
             top.cells[-1] += ("\n" if top.cells[-1] else "") + line
         elif line and top and top.kind == "list":
-            indent = "  " * (sum(container.kind == "list" for container in self.containers) - 1)
+            depth = sum(container.kind == "list" for container in self.containers) - 1
+            indent = "  " * min(depth, _MAX_INDENTED_LEVELS)
             margin = indent + " " * len(self.marker)
             self.lines.append(indent + self.marker + line.replace("\n", "\n" + margin))
             self.marker = " " * len(self.marker)

@@ -64,7 +64,7 @@ def test_a_document_without_text_says_so(text: str, media_type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "filename"), [(b"\x89PNG\r\n\x1a\n", "a/b/photo.png"), (b"\0\1\2\3" * 9, "x.bin"), (b"%PDF-", None)]
+    ("content", "filename"), [(b"\x89PNG\r\n\x1a\n", "a/b/photo.png"), (b"\0\1\2\3" * 9, "x.bin"), (b"\x7fELF", None)]
 )
 def test_an_unreadable_type_is_named_with_the_readable_ones(content: bytes, filename: str | None) -> None:
     with pytest.raises(ExtractionError, match="text/plain") as refused:

@@ -107,3 +107,15 @@ def test_broken_markup_never_fails(markup: str) -> None:
 @pytest.mark.parametrize("tag", ["div", "b", "ul><li", "table><tr><td", "pre", "h1", "blockquote"])
 def test_endless_nesting_is_read(tag: str) -> None:
     assert "deep" in "".join(texts(f"<{tag}>" * 3_000 + "deep"))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("tag", ["div", "ul><li", "dl><dt", "blockquote", "section", "listing", "span", "div x"])
+def test_deep_nesting_takes_no_longer_than_its_length(tag: str) -> None:
+    """INVARIANT: 50,000 levels are read within the time limit of the test, where the standard alone takes a minute."""
+    assert "deep" in "".join(texts(f"<{tag}>" * 50_000 + "deep"))
+
+
+def test_blocks_below_the_deepest_level_stay_apart() -> None:
+    deep = "<div>" * 600 + "<div>one</div><div>two</div>" + "</div>" * 600 + "<div>three</div>"
+    assert texts(deep) == ["one", "two", "three"]
