@@ -89,7 +89,9 @@ def select(ranked: Sequence[Candidate], similarities: Sequence[float], calibrati
 
 
 def _passage(chunk: RetrievedChunk) -> _Passage:
-    sentences = [(sentence, words_of(sentence.scored_text)) for sentence in split_sentences(chunk.text)]
+    sentences = [
+        (sentence, words_of(sentence.scored_text)) for sentence in split_sentences(chunk.text, chunk.heading_path)
+    ]
     around = words_of(" ".join(filter(None, (chunk.title, *chunk.heading_path))))
     return _Passage(chunk, sentences, around.union(*(found for _, found in sentences)))
 

@@ -4,7 +4,7 @@ Blocks first (blank lines, list items, headings, table rows, short lines), then 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,15 +51,17 @@ class Sentence:
         return f"{self.lead} {self.text}" if self.lead else self.text
 
 
-def split_sentences(source: str) -> list[Sentence]:
+def split_sentences(source: str, headings: Collection[str] = ()) -> list[Sentence]:
     """Return the sentences of a text in order, without overlap, each at most 500 characters long.
 
-    A heading or a question answers nothing by itself: it becomes the lead of the sentence that follows it. A table's
-    row is a sentence, and the row that names its columns the lead of those below.
+    A heading or a question answers nothing by itself: it becomes the lead of the sentence that follows it; `headings`
+    tells which lines at the beginning are such. A table's row is a sentence, and the row that names its columns the
+    lead of those below.
     """
-    spans = list(_spans(source))
+    lead, start = _leading_heading(source, headings)
+    spans = list(_spans(source, start))
     sentences: list[Sentence] = []
-    lead, header, in_table = "", "", False
+    header, in_table = "", False
     for place, (start, end) in enumerate(spans):
         text = source[start:end]
         starts_table, in_table = not in_table, _is_row(text)
@@ -74,6 +76,16 @@ def split_sentences(source: str) -> list[Sentence]:
             sentences.append(Sentence(text, start, end, " ".join(filter(None, (lead, header)))))
             lead = ""
     return sentences
+
+
+def _leading_heading(source: str, headings: Collection[str]) -> tuple[str, int]:
+    """Return the last of the headings at the beginning, and where the text behind them starts."""
+    lead, place = "", 0
+    for line in source.splitlines(keepends=True):
+        if line.strip() and line.strip() not in headings:
+            break
+        lead, place = line.strip() or lead, place + len(line)
+    return lead, place
 
 
 def _text_after(source: str, spans: list[tuple[int, int]], place: int) -> str:
@@ -92,17 +104,16 @@ def _names_columns(row: str, below: str) -> bool:
     return bool(_TABLE_RULE.fullmatch(below)) or (not _DIGIT.search(row) and bool(_DIGIT.search(below)))
 
 
-def _spans(source: str) -> Iterator[tuple[int, int]]:
-    for start, end in _blocks(source):
+def _spans(source: str, begin: int) -> Iterator[tuple[int, int]]:
+    for start, end in _blocks(source, begin):
         block = source[start:end]
         parts = ((start, end),) if _is_row(block) else _sentences(source, start, end)
         for sentence in parts:
             yield from _bounded(source, *_trimmed(source, *sentence))
 
 
-def _blocks(source: str) -> Iterator[tuple[int, int]]:
-    start = 0
-    for match in _BLANK_LINES.finditer(source):
+def _blocks(source: str, start: int) -> Iterator[tuple[int, int]]:
+    for match in _BLANK_LINES.finditer(source, start):
         yield from _lines(source, start, match.start())
         start = match.end()
     yield from _lines(source, start, len(source))

@@ -121,6 +121,7 @@ class Hit(Message):
     text: str
     score: float
     metadata: Metadata
+    heading_path: list[str]
     page: int | None = None
 
 

@@ -47,12 +47,30 @@ class ChunkingLimits:
 
 @dataclass(slots=True)
 class _Pack:
-    """Sections that stand next to each other and become one chunk, or one section that becomes several."""
+    """Sections that stand next to each other and become one chunk, or one section that becomes several.
+
+    `body` is the first section that is no heading, while there is none the first of all; `lead` counts the characters
+    in front of it.
+    """
 
     start: int
-    first: Section
+    body: Section
     size: int
     texts: list[str] = field(default_factory=list)
+    lead: int = 0
+
+    def takes(self, section: Section, size: int, limit: int) -> bool:
+        """Whether a section belongs in here; a heading never stays behind alone."""
+        same_place = (self.body.heading_path, self.body.page) == (section.heading_path, section.page)
+        return same_place and (self.body.kind == "heading" or self.size + size <= limit)
+
+    def add(self, section: Section, size: int) -> None:
+        """Append a section."""
+        if self.body.kind == "heading":
+            self.body = section
+            self.lead = sum(len(text) + len(SECTION_SEPARATOR) for text in self.texts)
+        self.size += size
+        self.texts.append(section.text)
 
 
 class Chunker:
@@ -62,8 +80,8 @@ class Chunker:
         self._count_tokens = count_tokens
         self._limits = limits
         self._max_characters = limits.chunk_tokens * MAX_CHARACTERS_PER_TOKEN
-        self._splitter = TextSplitter.from_callback(self._size, limits.chunk_tokens, overlap=limits.overlap_tokens)
-        self._line_splitter = TextSplitter.from_callback(self._size, limits.chunk_tokens)
+        self._splitter = self._splitter_into(limits.chunk_tokens, limits.overlap_tokens)
+        self._line_splitter = self._splitter_into(limits.chunk_tokens, 0)
 
     def chunks(self, title: str | None, sections: Iterable[Section]) -> Iterator[Chunk]:
         """Yield the chunks of a document in order.
@@ -73,9 +91,9 @@ class Chunker:
         """
         ordinal = 0
         for pack in self._packs(sections):
-            path, page = pack.first.heading_path, pack.first.page
+            path, page = pack.body.heading_path, pack.body.page
             prefix = prefix_for(title, path, self._count_tokens, self._limits.prefix_tokens)
-            for offset, text in self._split(SECTION_SEPARATOR.join(pack.texts), self._splitter_for(pack.first)):
+            for offset, text in self._pieces(pack):
                 start = pack.start + offset
                 yield Chunk(ordinal, text, path, page, start, start + len(text), prefix)
                 ordinal += 1
@@ -85,13 +103,8 @@ class Chunker:
         pack: _Pack | None = None
         for section in sections:
             size = self._size(section.text)
-            if (
-                pack
-                and (pack.first.heading_path, pack.first.page) == (section.heading_path, section.page)
-                and pack.size + size <= self._limits.chunk_tokens
-            ):
-                pack.size += size
-                pack.texts.append(section.text)
+            if pack and pack.takes(section, size, self._limits.chunk_tokens):
+                pack.add(section, size)
             else:
                 if pack:
                     yield pack
@@ -105,11 +118,31 @@ class Chunker:
         least = -(-len(text) // MAX_CHARACTERS_PER_TOKEN)
         return least if least > self._limits.chunk_tokens else max(least, self._count_tokens(text))
 
+    def _pieces(self, pack: _Pack) -> Iterator[tuple[int, str]]:
+        """Cut what is larger than a chunk; the headings in front of it stay with its first piece."""
+        text = SECTION_SEPARATOR.join(pack.texts)
+        room = self._limits.chunk_tokens - self._size(text[: pack.lead])
+        if pack.size <= self._limits.chunk_tokens or not pack.lead or room < self._limits.chunk_tokens // 2:
+            yield from self._split(text, self._splitter_for(pack.body))
+            return
+        overlap = min(self._overlap_of(pack.body, room), room // 2)
+        pieces = self._split(text[pack.lead :], self._splitter_into(room, overlap))
+        offset, first = next(pieces)
+        yield 0, text[: pack.lead + offset + len(first)]
+        yield from ((pack.lead + offset, piece) for offset, piece in pieces)
+
     def _splitter_for(self, section: Section) -> TextSplitter:
+        overlap = self._overlap_of(section, self._limits.chunk_tokens)
+        return self._splitter if overlap else self._line_splitter
+
+    def _splitter_into(self, chunk_tokens: int, overlap_tokens: int) -> TextSplitter:
+        return TextSplitter.from_callback(self._size, chunk_tokens, overlap=overlap_tokens)
+
+    def _overlap_of(self, section: Section, chunk_tokens: int) -> int:
         """A row or an item is a thought by itself: a cut between two of them needs no overlap."""
         lines = section.text.split("\n") if section.kind in ("table", "list") else ()
-        whole = lines and all(self._size(line) <= self._limits.chunk_tokens for line in lines)
-        return self._line_splitter if whole else self._splitter
+        whole = lines and all(self._size(line) <= chunk_tokens for line in lines)
+        return 0 if whole else self._limits.overlap_tokens
 
     def _split(self, text: str, splitter: TextSplitter) -> Iterator[tuple[int, str]]:
         window = self._max_characters * _WINDOW_CHUNKS

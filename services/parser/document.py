@@ -16,7 +16,7 @@ MAX_TITLE_CHARACTERS: Final = 300
 MAX_HEADING_CHARACTERS: Final = 200
 MAX_HEADING_LEVEL: Final = 8
 
-SectionKind = Literal["text", "code", "table", "list"]
+SectionKind = Literal["text", "code", "table", "list", "heading"]
 
 _LINE_ENDS: Final = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 # Control characters, soft hyphens, byte order marks and lone surrogates: PostgreSQL refuses NUL, UTF-8 refuses
@@ -35,7 +35,10 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A block of text that belongs together: a paragraph, a list, a table (one row a line), a piece of code."""
+    """A block of text that belongs together: a paragraph, a list, a table (one row a line), a piece of code.
+
+    Extractors yield no `heading` themselves: `with_heading_paths` makes those of their headings.
+    """
 
     text: str
     kind: SectionKind = "text"
@@ -117,22 +120,25 @@ def nested(blocks: Iterable[Block], levels: int) -> Iterator[Block]:
 
 
 def with_heading_paths(blocks: Iterable[Block]) -> Iterator[Section]:
-    """Give every section the headings above it; a heading with nothing under it becomes a section of its own."""
+    """Give every section the headings above it; headings are sections too, in front of what they stand over."""
     headings: list[Heading] = []
     path: tuple[str, ...] = ()
-    bare = False
+    waiting: list[Heading] = []
     for block in blocks:
-        if isinstance(block, Section):
-            yield Section(block.text, block.kind, path, block.page)
-            bare = False
-        elif len(block.text) > MAX_HEADING_CHARACTERS:
-            yield Section(block.text, "text", path, block.page)
-            bare = False
-        else:
-            if bare and block.level <= headings[-1].level:
-                yield Section(headings[-1].text, "text", path[:-1], headings[-1].page)
-            headings = [heading for heading in headings if heading.level < block.level] + [block]
-            path = tuple(heading.text for heading in headings)
-            bare = True
-    if bare:
-        yield Section(headings[-1].text, "text", path[:-1], headings[-1].page)
+        if isinstance(block, Section) or len(block.text) > MAX_HEADING_CHARACTERS:
+            yield from _heading_section(waiting, path, block.page)
+            yield Section(block.text, block.kind if isinstance(block, Section) else "text", path, block.page)
+            waiting = []
+            continue
+        if waiting and block.level <= waiting[-1].level:
+            yield from _heading_section(waiting, path, waiting[-1].page)
+            waiting = []
+        headings = [heading for heading in headings if heading.level < block.level] + [block]
+        path = tuple(heading.text for heading in headings)
+        waiting.append(block)
+    yield from _heading_section(waiting, path, waiting[-1].page if waiting else None)
+
+
+def _heading_section(waiting: list[Heading], path: tuple[str, ...], page: int | None) -> Iterator[Section]:
+    if waiting:
+        yield Section("\n".join(heading.text for heading in waiting), "heading", path, page)

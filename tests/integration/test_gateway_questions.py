@@ -35,7 +35,10 @@ def done(answer: Answer, sequence: int = 3) -> AnswerEvent:
 
 
 async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
-    stand.retriever.hits = [chunk(title="Water", uri="https://x/y", metadata={"year": 2026}, page=3), chunk("b")]
+    stand.retriever.hits = [
+        chunk(title="Water", uri="https://x/y", metadata={"year": 2026}, page=3, heading_path=("Boiling",)),
+        chunk("b"),
+    ]
     query = {"query": "boiling", "collection": "c", "top_k": 5, "filter": {"year": {"gte": 2020}}, "more": 1}
     response = await stand.http.post("/v1/search", json=query)
     found = response.json()
@@ -49,6 +52,7 @@ async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
         "text": "Water boils at 100 degrees.",
         "score": 0.5,
         "metadata": {"year": 2026},
+        "heading_path": ["Boiling"],
         "page": 3,
     }
     assert "page" not in found["hits"][1]

@@ -76,10 +76,10 @@ def ended(pid: int) -> bool:
 async def test_a_document_comes_back_as_chunks_and_an_outcome(sandbox: Sandbox) -> None:
     work = ExtractionJob(b"# Pumps\n\nThe pump starts.\n\n## Stop\n\nIt stops.", filename="pumps.md", title="Manual")
     chunks, outcome, _ = await read(sandbox, work)
-    assert outcome == ExtractionOutcome("text/markdown", "Pumps", chunks=2, characters=27)
+    assert outcome == ExtractionOutcome("text/markdown", "Pumps", chunks=2, characters=40)
     assert [(chunk.text, chunk.heading_path, chunk.prefix) for chunk in chunks] == [
-        ("The pump starts.", ("Pumps",), "Manual > Pumps\n\n"),
-        ("It stops.", ("Pumps", "Stop"), "Manual > Pumps > Stop\n\n"),
+        ("Pumps\n\nThe pump starts.", ("Pumps",), "Manual > Pumps\n\n"),
+        ("Stop\n\nIt stops.", ("Pumps", "Stop"), "Manual > Pumps > Stop\n\n"),
     ]
 
 

@@ -70,6 +70,7 @@ def _hit(chunk: RetrievedChunk) -> dict[str, Any]:
         "text": chunk.text,
         "score": chunk.score,
         "metadata": chunk.metadata,
+        "heading_path": chunk.heading_path,
     }
     if chunk.page is not None:
         hit["page"] = chunk.page

@@ -108,3 +108,9 @@ def test_rows_stand_under_the_names_of_their_columns() -> None:
         ("Berg | 1902", "keeper | since"),
         ("The house burned down.", ""),
     ]
+
+
+def test_the_headings_a_passage_begins_with_do_not_answer() -> None:
+    source = "Port\nOpening hours\n\nDaily from nine. Closed in May.\n\nOpening hours"
+    found = [(sentence.text, sentence.lead) for sentence in split_sentences(source, ("Town", "Port", "Opening hours"))]
+    assert found == [("Daily from nine.", "Opening hours"), ("Closed in May.", ""), ("Opening hours", "")]

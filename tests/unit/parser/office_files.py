@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from services.parser.document import Section
 from services.parser.extraction import open_document
+from tests.unit.parser.bodies import without_headings
 
 RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE_RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
@@ -159,8 +160,8 @@ def _entry(name: str, kind: int, *, right: int = 0xFFFFFFFF, child: int = 0xFFFF
 
 
 def read(content: bytes) -> list[Section]:
-    """Return the sections of a file as the parser service reads it."""
-    return list(open_document(content).sections)
+    """Return what stands under the headings of a file, as the parser service reads it."""
+    return without_headings(open_document(content).sections)
 
 
 def texts(content: bytes) -> list[str]:

@@ -66,6 +66,15 @@ def test_sections_under_different_headings_stay_apart() -> None:
     assert [(chunk.text, chunk.heading_path) for chunk in chunks] == [("pump", ("A",)), ("valve", ("B",))]
 
 
+def test_a_heading_is_never_left_behind() -> None:
+    path = ("A",)
+    sections = [Section("A", "heading", path), Section(". ".join([words(6)] * 20), heading_path=path)]
+    first, *_ = chunked(*sections, Section("A\nB", "heading", ("A", "B")), Section("pump", heading_path=("A", "B")))
+    *_, last = chunked(*sections, Section("A\nB", "heading", ("A", "B")), Section("pump", heading_path=("A", "B")))
+    assert first.text.startswith("A\n\npump")
+    assert last.text == "A\nB\n\npump"
+
+
 @pytest.mark.parametrize("kind", ["code", "table", "list", "text"])
 def test_a_block_that_fits_a_chunk_is_never_cut(kind: str) -> None:
     block = Section("\n\n".join(["pump valve bar"] * 9), kind)  # type: ignore[arg-type]

@@ -40,16 +40,24 @@ S = Section
 @pytest.mark.parametrize(
     ("blocks", "expected"),
     [
-        ([S("a")], [("a", ())]),
-        ([H(1, "A"), S("a"), H(2, "B"), S("b"), H(1, "C"), S("c")], [("a", "A"), ("b", "AB"), ("c", "C")]),
-        ([H(1, "A"), H(3, "B"), S("b"), H(2, "C"), S("c")], [("b", "AB"), ("c", "AC")]),
-        ([H(2, "A"), S("a"), H(1, "B"), S("b")], [("a", "A"), ("b", "B")]),
-        ([H(1, "A"), H(2, "Q"), H(2, "R"), S("r")], [("Q", "A"), ("r", "AR")]),
-        ([S("a"), H(1, "A"), H(2, "Q")], [("a", ""), ("Q", "A")]),
-        ([H(1, "A"), S("a"), H(1, "x" * 201), S("b")], [("a", "A"), ("x" * 201, "A"), ("b", "A")]),
+        ([S("a")], [("a", "")]),
+        (
+            [H(1, "A"), S("a"), H(2, "B"), S("b"), H(1, "C"), S("c")],
+            [("A", "A"), ("a", "A"), ("B", "AB"), ("b", "AB"), ("C", "C"), ("c", "C")],
+        ),
+        ([H(1, "A"), H(3, "B"), S("b"), H(2, "C"), S("c")], [("A\nB", "AB"), ("b", "AB"), ("C", "AC"), ("c", "AC")]),
+        ([H(2, "A"), S("a"), H(1, "B"), S("b")], [("A", "A"), ("a", "A"), ("B", "B"), ("b", "B")]),
+        ([H(1, "A"), H(2, "Q"), H(2, "R"), S("r")], [("A\nQ", "AQ"), ("R", "AR"), ("r", "AR")]),
+        ([S("a"), H(1, "A"), H(2, "Q")], [("a", ""), ("A\nQ", "AQ")]),
+        ([H(1, "A"), S("a"), H(1, "x" * 201), S("b")], [("A", "A"), ("a", "A"), ("x" * 201, "A"), ("b", "A")]),
     ],
     ids=["none", "nested", "skipped level", "outer later", "question alone", "last alone", "too long to be a heading"],
 )
 def test_sections_carry_the_headings_above_them(blocks: list[Block], expected: list[tuple[str, str]]) -> None:
     found = [(section.text, section.heading_path) for section in with_heading_paths(blocks)]
     assert found == [(text, tuple(path)) for text, path in expected]
+
+
+def test_a_heading_is_on_the_page_of_what_it_stands_over() -> None:
+    found = list(with_heading_paths([H(1, "A", 1), H(2, "B", 1), S("b", page=2), H(1, "C", 3)]))
+    assert [(section.kind, section.page) for section in found] == [("heading", 2), ("text", 2), ("heading", 3)]

@@ -3,9 +3,10 @@ import zipfile
 
 import pytest
 
-from services.parser.document import Section, Source, with_heading_paths
+from services.parser.document import Section, Source
 from services.parser.errors import ExtractionError
 from services.parser.formats.epub import extract
+from tests.unit.parser.bodies import bodies
 
 CONTAINER = "<container><rootfiles><rootfile full-path='OEBPS/book.opf'/></rootfiles></container>"
 XHTML = '<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml"><head><title/></head><body>{}</body></html>'
@@ -32,7 +33,7 @@ def zipped(members: dict[str, str]) -> bytes:
 
 
 def sections(content: bytes) -> list[Section]:
-    return list(with_heading_paths(extract(Source(content, "application/epub+zip")).blocks))
+    return list(bodies(extract(Source(content, "application/epub+zip")).blocks))
 
 
 def test_chapters_come_in_the_order_of_the_spine() -> None:

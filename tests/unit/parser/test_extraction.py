@@ -26,7 +26,7 @@ def test_every_row_names_a_function(target: str) -> None:
     ("text", "media_type", "title", "sections"),
     [
         ("One\n two\n\n \n  Three\n", "text/plain", None, ["One\n two", "  Three"]),
-        ("# T\n\nBody", "text/markdown", "T", ["Body"]),
+        ("# T\n\nBody", "text/markdown", "T", ["T", "Body"]),
         ("<title>T</title><p>Body", "text/html", "T", ["Body"]),
     ],
 )
@@ -42,7 +42,10 @@ def test_whatever_an_extractor_yields_comes_out_clean() -> None:
     document = open_document(b"anything", extractors=rows)
     assert document.title is not None
     assert len(document.title) <= MAX_TITLE_CHARACTERS
-    assert list(document.sections) == [Section("  first\nsecond", "text", ("A heading",))]
+    assert list(document.sections) == [
+        Section("A heading", "heading", ("A heading",)),
+        Section("  first\nsecond", "text", ("A heading",)),
+    ]
 
 
 @pytest.mark.parametrize(

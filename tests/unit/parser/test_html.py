@@ -2,12 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.parser.document import Source, with_heading_paths
+from services.parser.document import Source
 from services.parser.formats.html import extract
+from tests.unit.parser.bodies import bodies
 
 
 def sections(markup: str) -> list[tuple[str, str]]:
-    return [(one.kind, one.text) for one in with_heading_paths(extract(Source(markup.encode(), "text/html")).blocks)]
+    return [(one.kind, one.text) for one in bodies(extract(Source(markup.encode(), "text/html")).blocks)]
 
 
 def texts(markup: str) -> list[str]:
@@ -16,7 +17,7 @@ def texts(markup: str) -> list[str]:
 
 def test_sections_carry_their_headings() -> None:
     page = "<h1>A</h1><p>a</p><h2>B <i>b</i></h2><div>b</div><h3>C</h3><p>c<h2>D</h2>d"
-    found = with_heading_paths(extract(Source(page.encode(), "text/html")).blocks)
+    found = bodies(extract(Source(page.encode(), "text/html")).blocks)
     assert [(one.text, one.heading_path) for one in found] == [
         ("a", ("A",)),
         ("b", ("A", "B b")),

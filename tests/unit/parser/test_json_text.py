@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.parser.document import Section, Source, with_heading_paths
+from services.parser.document import Section, Source
 from services.parser.formats.json_text import extract
+from tests.unit.parser.bodies import bodies
 
 Place = tuple[tuple[str, ...], str]
 
 
 def places(text: str) -> list[Place]:
-    found = with_heading_paths(extract(Source(text.encode(), "application/json")).blocks)
+    found = bodies(extract(Source(text.encode(), "application/json")).blocks)
     return [(section.heading_path, section.text) for section in found]
 
 
@@ -97,9 +98,7 @@ def test_every_value_is_found(value: object) -> None:
 
 @given(st.text(st.sampled_from('{}[]",: \\a1tru\n'), max_size=80))
 def test_nothing_fails(text: str) -> None:
-    assert all(
-        isinstance(section, Section) for section in with_heading_paths(extract(Source(text.encode(), "")).blocks)
-    )
+    assert all(isinstance(section, Section) for section in bodies(extract(Source(text.encode(), "")).blocks))
 
 
 def leaves(value: object) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.parser.document import Document, Section
 from services.parser.errors import ExtractionError
 from services.parser.extraction import open_document
+from tests.unit.parser.bodies import without_headings
 
 HEAD = "From: Ann <ann@x.example>\nTo: Bob <bob@x.example>\nDate: Tue, 01 Oct 2024 12:34:56 -0500\nSubject: Plan\n"
 STUB = "View this mail in your browser."
@@ -16,7 +17,7 @@ STUB = "View this mail in your browser."
 
 def opened(content: str | bytes, filename: str = "mail.eml") -> tuple[Document, list[Section]]:
     document = open_document(content.encode() if isinstance(content, str) else content, None, filename)
-    return document, list(document.sections)
+    return document, without_headings(document.sections)
 
 
 def texts(content: str | bytes) -> list[str]:

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from services.parser.document import Heading, Section, Source, with_heading_paths
+from services.parser.document import Heading, Section, Source
 from services.parser.formats.markdown import extract
+from tests.unit.parser.bodies import bodies
 
 # Every construct in which a line that looks like a heading or a rule is something else.
 TRICKY = """---
@@ -72,7 +73,7 @@ def blocks(text: str) -> list[Heading | Section]:
 
 
 def sections(text: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    return [(one.kind, one.text, one.heading_path) for one in with_heading_paths(blocks(text))]
+    return [(one.kind, one.text, one.heading_path) for one in bodies(blocks(text))]
 
 
 def headings(text: str) -> list[tuple[int, str]]:

@@ -2,18 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.parser.document import Section, Source, with_heading_paths
+from services.parser.document import Section, Source
 from services.parser.formats.org import extract
+from tests.unit.parser.bodies import bodies
 
 
 def sections(text: str) -> list[tuple[str, str]]:
     blocks = extract(Source(text.encode(), "text/x-org")).blocks
-    return [(one.kind, one.text) for one in with_heading_paths(blocks)]
+    return [(one.kind, one.text) for one in bodies(blocks)]
 
 
 def test_headlines_are_headings_without_what_makes_them_tasks() -> None:
     text = "* TODO [#A] One :tag:x:\na\n** DONE Two\nb\n* Three\nc"
-    found = with_heading_paths(extract(Source(text.encode(), "text/x-org")).blocks)
+    found = bodies(extract(Source(text.encode(), "text/x-org")).blocks)
     assert [(one.heading_path, one.text) for one in found] == [
         (("One",), "a"),
         (("One", "Two"), "b"),
@@ -65,4 +66,4 @@ def test_what_no_reader_sees_is_dropped_and_nothing_is_included(hidden: str) -> 
 
 @given(st.text(st.sampled_from("*#+:|-[]_ abBEGIN\n"), max_size=120))
 def test_no_text_fails(text: str) -> None:
-    assert all(isinstance(one, Section) for one in with_heading_paths(extract(Source(text.encode(), "")).blocks))
+    assert all(isinstance(one, Section) for one in bodies(extract(Source(text.encode(), "")).blocks))

@@ -6,6 +6,7 @@ from services.parser.document import Document, Section
 from services.parser.errors import ExtractionError
 from services.parser.extraction import open_document
 from services.parser.media_types import detect
+from tests.unit.parser.bodies import without_headings
 from tests.unit.parser.compound_file import Tree, compound_file
 
 SENT = (133_725_000_960_000_000).to_bytes(8, "little")
@@ -41,7 +42,7 @@ CODE_PAGE_1251: Tree = {"__properties_version1.0": properties(32, (0x3FFD, 3, st
 
 def opened(tree: Tree) -> tuple[Document, list[Section]]:
     document = open_document(compound_file(tree), None, "mail.msg")
-    return document, list(document.sections)
+    return document, without_headings(document.sections)
 
 
 def outcome(content: bytes) -> str:

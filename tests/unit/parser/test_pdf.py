@@ -5,6 +5,7 @@ import pytest
 from services.parser.document import MAX_HEADING_LEVEL, Section
 from services.parser.errors import ExtractionError
 from services.parser.extraction import open_document
+from tests.unit.parser.bodies import without_headings
 from tests.unit.parser.small_pdf import FONT, Text, drawing, drawn, lines, page, pdf, stream, written
 
 CATALOG = b"<</Type/Catalog/Pages 2 0 R>>"
@@ -14,7 +15,7 @@ HEBREW = "שלום עולם"
 
 
 def sections(content: bytes) -> list[Section]:
-    return list(open_document(content).sections)
+    return without_headings(open_document(content).sections)
 
 
 def texts(content: bytes) -> list[str]:

@@ -2,20 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.parser.document import Section, Source, with_heading_paths
+from services.parser.document import Section, Source
 from services.parser.formats.rst import extract
+from tests.unit.parser.bodies import bodies
 
 
 def sections(text: str) -> list[tuple[str, str]]:
     blocks = extract(Source(text.encode(), "text/x-rst")).blocks
-    return [(one.kind, one.text.strip("\n")) for one in with_heading_paths(blocks) if one.text.strip()]
+    return [(one.kind, one.text.strip("\n")) for one in bodies(blocks) if one.text.strip()]
 
 
 def test_the_order_of_adornments_is_the_outline() -> None:
     text = "=====\nTitle\n=====\n\na\n\nOne\n===\n\nb\n\nTwo\n---\n\nc\n\nThree\n=====\n\nd\n"
     extracted = extract(Source(text.encode(), "text/x-rst"))
     assert extracted.title == "Title"
-    assert [(one.heading_path, one.text) for one in with_heading_paths(extracted.blocks)] == [
+    assert [(one.heading_path, one.text) for one in bodies(extracted.blocks)] == [
         (("Title",), "a"),
         (("Title", "One"), "b"),
         (("Title", "One", "Two"), "c"),
@@ -72,4 +73,4 @@ def test_endless_nesting_is_read() -> None:
 
 @given(st.text(st.sampled_from("=-`.:*_+| ab1\n"), max_size=120))
 def test_no_text_fails(text: str) -> None:
-    assert all(isinstance(one, Section) for one in with_heading_paths(extract(Source(text.encode(), "")).blocks))
+    assert all(isinstance(one, Section) for one in bodies(extract(Source(text.encode(), "")).blocks))

@@ -2,14 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.parser.document import Section, Source, with_heading_paths
+from services.parser.document import Section, Source
 from services.parser.errors import ExtractionError
 from services.parser.extraction import open_document
 from services.parser.formats.xml_text import extract
+from tests.unit.parser.bodies import bodies
 
 
 def sections(markup: str) -> list[Section]:
-    return list(with_heading_paths(extract(Source(markup.encode(), "application/xml")).blocks))
+    return list(bodies(extract(Source(markup.encode(), "application/xml")).blocks))
 
 
 def outcome(markup: str) -> str:
@@ -47,7 +48,6 @@ def test_titles_are_headings_of_what_they_stand_in() -> None:
     <section><title>Two</title><para>c</para></section></chapter><chapter><title>Three</title><para>d</para></chapter></book>"""
     assert extract(Source(markup.encode(), "application/xml")).title == "Guide"
     assert [(section.heading_path[-2:], section.text) for section in sections(markup)] == [
-        ((), "Guide"),
         (("One",), "a b"),
         (("One", "Two"), "c"),
         (("Three",), "d"),
