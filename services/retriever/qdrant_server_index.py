@@ -65,6 +65,7 @@ class QdrantServerIndex:
         self._dimension = dimension
         self._fingerprint = fingerprint
         self._replication_factor = replication_factor
+        self._agreed = models.ReadConsistencyType.MAJORITY if replication_factor > 1 else None
         self._max_batch_points = max_batch_points
         self._closed = False
 
@@ -150,10 +151,9 @@ class QdrantServerIndex:
         if not document_ids:
             return {}
         point_ids = [payload.fence_point_id(tenant, each) for each in document_ids]
-        consistency = models.ReadConsistencyType.MAJORITY if self._replication_factor > 1 else None
         async with self._reaching("read fences"):
             records = await self._client.retrieve(
-                self._collection, point_ids, with_payload=True, consistency=consistency
+                self._collection, point_ids, with_payload=True, consistency=self._agreed
             )
         fences = [payload.read_fence(record.payload or {}) for record in records]
         return {fence.document_id: fence for fence in fences}
@@ -200,14 +200,16 @@ class QdrantServerIndex:
     async def present(self, chunk_ids: Sequence[str]) -> set[str]:
         """Return which of these chunks are stored."""
         async with self._reaching("look up chunks"):
-            records = await self._client.retrieve(self._collection, list(chunk_ids), with_payload=False)
+            records = await self._client.retrieve(
+                self._collection, list(chunk_ids), with_payload=False, consistency=self._agreed
+            )
         return {str(record.id) for record in records}
 
     async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
         """Return those of these chunks that are stored, with their vectors."""
         async with self._reaching("read chunks"):
             records = await self._client.retrieve(
-                self._collection, list(chunk_ids), with_payload=True, with_vectors=True
+                self._collection, list(chunk_ids), with_payload=True, with_vectors=True, consistency=self._agreed
             )
         return [read_point(record) for record in records]
 
