@@ -57,9 +57,10 @@ class ChunksReady(DocumentPart):
 
 
 class EmbeddedChunk(ChunkText):
-    """A chunk with its vector: raw little-endian float32."""
+    """A chunk with its vector, and with that of the next model while one takes over: raw little-endian float32."""
 
     vector: bytes
+    next_vector: bytes | None = None
 
     def vector_array(self) -> NDArray[np.float32]:
         """Return the vector, shape (dimension,)."""
@@ -67,8 +68,12 @@ class EmbeddedChunk(ChunkText):
 
 
 class ChunksEmbedded(DocumentPart):
-    """A batch of chunks with vectors that wait to be indexed; `model` is the fingerprint of the embedding model."""
+    """A batch of chunks with vectors that wait to be indexed; `model` is the fingerprint of the embedding model.
+
+    With a `next_model` every chunk carries that model's vector as well.
+    """
 
     model: str
+    next_model: str | None = None
     dimension: int = Field(ge=1)
     chunks: list[EmbeddedChunk] = Field(min_length=1, max_length=MAX_CHUNKS_PER_BATCH)

@@ -25,6 +25,7 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.EMBED_QUERY: (retrieval.EmbedRequest, retrieval.EmbedReply),
     subjects.INDEX_FENCE: (retrieval.FenceRequest, retrieval.FenceReply),
     subjects.INDEX_COUNTS: (retrieval.IndexCountsRequest, retrieval.IndexCountsReply),
+    subjects.INDEX_REINDEX: (retrieval.ReindexRequest, retrieval.ReindexReply),
     subjects.READ_DOCUMENT: (reads.DocumentQuery, reads.DocumentView),
     subjects.READ_DOCUMENTS: (reads.DocumentListQuery, reads.DocumentPage),
     subjects.READ_COLLECTIONS: (reads.CollectionsQuery, reads.CollectionList),

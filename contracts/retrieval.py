@@ -1,6 +1,6 @@
 """Request and reply between gateway, agent, retriever and embedder."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from contracts.documents import CollectionName, Metadata
 from contracts.messages import Message
 
 SearchMode = Literal["hybrid", "dense", "sparse"]
+MAX_TEXTS_PER_REQUEST: Final = 64
+# How long a step of a reindexing may take, its vectors included; whoever waits for one waits so long.
+REINDEX_STEP_SECONDS: Final = 60.0
 
 
 class RetrieveRequest(Message):
@@ -53,10 +56,16 @@ class RetrieveReply(Message):
 
 
 class EmbedRequest(Message):
-    """Embed texts on the interactive lane; `kind` decides whether the model's query prefix is used."""
+    """Embed texts; `kind` decides whether the model's query prefix is used.
 
-    texts: list[str] = Field(min_length=1, max_length=64)
+    `model` is the fingerprint of the model that is wanted, none = the configured one. Passages of `bulk` work wait
+    behind everybody else.
+    """
+
+    texts: list[str] = Field(min_length=1, max_length=MAX_TEXTS_PER_REQUEST)
     kind: Literal["query", "passage"] = "query"
+    model: str | None = None
+    bulk: bool = False
 
 
 class EmbedReply(Message):
@@ -94,3 +103,30 @@ class IndexCountsReply(Message):
     chunks: int
     engine: str
     model: str
+
+
+class ReindexRequest(Message):
+    """Do one step towards the next embedding model; any replica may, any number of times.
+
+    `look` changes nothing. `copy` brings over what the next index lacks, from `cursor` on, none = from the beginning.
+    `activate` has searches use the next index from then on; it is refused while chunks are missing there.
+    """
+
+    step: Literal["look", "copy", "activate"] = "look"
+    cursor: str | None = None
+
+
+class ReindexReply(Message):
+    """Where a reindexing stands.
+
+    `active` is the model that searches use, `chunks` its number of chunks; `next_model` is the one to switch to, if
+    any. `looked_at` and `copied` count the chunks of this step; `cursor` asks for the next one and is null at the end.
+    """
+
+    active: str
+    chunks: int
+    next_model: str | None = None
+    next_chunks: int = 0
+    looked_at: int = 0
+    copied: int = 0
+    cursor: str | None = None

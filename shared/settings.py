@@ -7,6 +7,7 @@ project reads the environment.
 import os
 import socket
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -83,6 +84,7 @@ class PlatformSettings(BaseSettings):
 
 
 S = TypeVar("S", bound=PlatformSettings)
+_REMOTE: Final = "@remote."
 
 
 def load(settings: type[S]) -> S:
@@ -103,8 +105,35 @@ def _refuse(error: ValidationError | OSError) -> int:
     return EXIT_MISCONFIGURED
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingModel:
+    """An embedding model: a pinned local one, or with a `url` the name that a remote endpoint knows."""
+
+    name: str
+    dimension: int
+    url: str | None
+
+    @property
+    def key(self) -> tuple[str, int | None]:
+        """Return what tells configured models apart: as the fingerprint, but also for a model that is not known."""
+        return self.name, self.dimension if self.url else None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the identity of the model whose vectors may be compared; raises models.UnknownModel."""
+        return f"{self.name}{_REMOTE}{self.dimension}" if self.url else models.fingerprint(self.name)
+
+
+def model_variables(fingerprint: str, prefix: str = "RAG_") -> str:
+    """Return the settings that choose the model of a fingerprint, as a person would write them."""
+    name, remote, dimension = fingerprint.partition(_REMOTE)
+    if not remote:
+        return f"{prefix}EMBEDDING_MODEL={name.partition('@')[0]}"
+    return f"{prefix}EMBEDDING_MODEL={name} {prefix}EMBEDDING_DIMENSION={dimension} {prefix}EMBEDDING_URL=…"
+
+
 class EmbeddingModelSettings(PlatformSettings):
-    """Settings of the services that must agree on one embedding model."""
+    """Settings of the services that must agree on one embedding model, and on the next one while it takes over."""
 
     embedding_model: str = Field(
         default="bge-small-en-v1.5-int8", description="Pinned local model, or the name a remote endpoint knows."
@@ -113,10 +142,26 @@ class EmbeddingModelSettings(PlatformSettings):
     embedding_url: str | None = Field(
         default=None, description="Base URL of an OpenAI-compatible /v1/embeddings; none = the local model."
     )
+    next_embedding_model: str | None = Field(
+        default=None, description="Model that `rag reindex` shall switch to; none = no switch is planned."
+    )
+    next_embedding_dimension: int = Field(default=384, ge=1, le=8192, description="Length of the next model's vectors.")
+    next_embedding_url: str | None = Field(default=None, description="Base URL of the next model; none = a local one.")
+
+    @property
+    def embedding(self) -> EmbeddingModel:
+        """Return the configured model."""
+        return EmbeddingModel(self.embedding_model, self.embedding_dimension, self.embedding_url)
+
+    @property
+    def next_embedding(self) -> EmbeddingModel | None:
+        """Return the model to switch to; None when there is none, or when it is the configured one already."""
+        if not self.next_embedding_model:
+            return None
+        found = EmbeddingModel(self.next_embedding_model, self.next_embedding_dimension, self.next_embedding_url)
+        return None if found.key == self.embedding.key else found
 
     @property
     def embedding_fingerprint(self) -> str:
-        """Return the identity of the model whose vectors may be compared; raises models.UnknownModel."""
-        if self.embedding_url:
-            return f"{self.embedding_model}@remote.{self.embedding_dimension}"
-        return models.fingerprint(self.embedding_model)
+        """Return the identity of the configured model; raises models.UnknownModel."""
+        return self.embedding.fingerprint

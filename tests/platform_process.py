@@ -85,13 +85,13 @@ def rag(*arguments: str, url: str | None = None, **options: Any) -> subprocess.C
     )
 
 
-def start_platform(data: Path, *arguments: str) -> RunningPlatform:
+def start_platform(data: Path, *arguments: str, **settings: str) -> RunningPlatform:
     """Start `rag up` and wait for its ready line; RuntimeError with the log's end when it does not come."""
     command = [sys.executable, "-m", "services.cli.main", "up", "--port", "0", "--data", str(data), "--json"]
     process = subprocess.Popen(
         [*command, *arguments],
         cwd=PROJECT,
-        env=child_environment(RAG_MODELS_DIR=os.environ.get("RAG_MODELS_DIR", str(PROJECT / ".models"))),
+        env=child_environment(RAG_MODELS_DIR=os.environ.get("RAG_MODELS_DIR", str(PROJECT / ".models")), **settings),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -107,14 +107,17 @@ def start_platform(data: Path, *arguments: str) -> RunningPlatform:
     timer.cancel()
     if not line:
         process.wait(timeout=STOP_SECONDS)
+        collector.join(timeout=STOP_SECONDS)
+        process.stdout.close()
+        process.stderr.close()
         raise RuntimeError("`rag up` did not become ready:\n" + "".join(log[-40:]))
     return RunningPlatform(data, process, json.loads(line), collector, log)
 
 
 @contextlib.contextmanager
-def running_platform(data: Path, *arguments: str) -> Iterator[RunningPlatform]:
-    """Run the platform until the block ends."""
-    platform = start_platform(data, *arguments)
+def running_platform(data: Path, *arguments: str, **settings: str) -> Iterator[RunningPlatform]:
+    """Run the platform until the block ends; `settings` are environment variables."""
+    platform = start_platform(data, *arguments, **settings)
     try:
         yield platform
     finally:

@@ -57,7 +57,7 @@ class Answering:
             return ()
         texts = [question, *(candidate.embedded_text for candidate in ranked)]
         # The question goes as a passage too: one request for all of them, and it chooses as well as with its prefix.
-        request = EmbedRequest(texts=texts, kind="passage")
+        request = EmbedRequest(texts=texts, kind="passage", model=found.model)
         reply = await self._ask(subjects.EMBED_QUERY, request, EmbedReply, deadline=deadline)
         return select(ranked, _similarities(reply), calibration_of(reply.model)).candidates
 

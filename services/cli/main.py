@@ -16,12 +16,13 @@ from services.cli.eval import eval
 from services.cli.ingest import ingest
 from services.cli.options import DEFAULT_URL
 from services.cli.provision import provision
+from services.cli.reindex import reindex
 from services.cli.search import search
 from services.cli.status import status
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, provision, eval, doctor)
+COMMANDS = (up, ingest, search, ask, documents, status, reindex, provision, eval, doctor)
 
 
 def build_app() -> typer.Typer:

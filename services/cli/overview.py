@@ -84,13 +84,24 @@ def _render(state: dict[str, Any]) -> RenderableType:
         "gateway ", one_line(state["url"]), "  ", _state(state["status"] or "unknown", good=state["status"] == "ok")
     )
     broker = f"broker  {one_line(state['nats_url'] or 'unknown')}"
-    parts: list[RenderableType] = [head, broker, "", _services(state["services"])]
+    parts: list[RenderableType] = [head, broker, *_models(state["services"]), "", _services(state["services"])]
     stages = state["pipeline"].get("stages") or []
     if stages:
         parts += ["", _stages(stages)]
     if state["collections"]:
         parts += ["", _collections(state["collections"])]
     return Group(*parts)
+
+
+def _models(services: dict[str, Any]) -> list[str]:
+    """Return the line of the model that searches use, and of the one that `rag reindex` will switch to."""
+    for replica in (services.get("retriever") or {}).get("replicas") or []:
+        index = (replica.get("details") or {}).get("index") or {}
+        if index.get("model"):
+            upcoming = index.get("next") or {}
+            after = f", next {one_line(upcoming['model'])} ({upcoming['chunks']} chunks)" if upcoming else ""
+            return [f"model   {one_line(index['model'])}{after}"]
+    return []
 
 
 def _services(services: dict[str, Any]) -> Table:

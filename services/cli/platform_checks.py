@@ -25,12 +25,15 @@ async def check_platform(url: str, settings: LauncherSettings) -> list[Finding]:
         try:
             health = await gateway.get_health()
         except CommandError as error:
-            rest = [skipped(name, "not checked without the gateway") for name in ("services", "topology", "counts")]
+            rest = [
+                skipped(name, "not checked without the gateway") for name in ("services", "topology", "model", "counts")
+            ]
             return [bad("reachable", str(error)), *rest]
         reachable = good("reachable", f"{gateway.url}, version {one_line(health.get('version'))}")
         topology = await check_topology((health.get("broker") or {}).get("url"), settings)
         counts = await check_counts(gateway, health)
-    return [reachable, *check_services(health.get("services") or {}), topology, counts]
+    services = health.get("services") or {}
+    return [reachable, *check_services(services), topology, check_model(services), counts]
 
 
 def check_services(services: dict[str, Any]) -> list[Finding]:
@@ -57,6 +60,22 @@ async def check_topology(broker_url: str | None, settings: LauncherSettings) -> 
         more = f" and {len(differences) - 1} more" if len(differences) > 1 else ""
         return bad("topology", f"{differences[0]}{more}; run `rag provision`")
     return good("topology", "as declared")
+
+
+def check_model(services: dict[str, Any]) -> Finding:
+    """Check that every embedder has the model whose vectors the active index holds."""
+    indexed = [found for found in _details(services, "retriever", "index") if found.get("model")]
+    embedders = _details(services, "embedder", "model")
+    if not indexed or not embedders:
+        return skipped("model", "retriever and embedder do not both say which model they have")
+    model = indexed[0]["model"]
+    if any(found["model"] != model for found in indexed):
+        return bad("model", "retrievers search by different models; configure all alike and start them again")
+    if any(model not in (found.get("model"), found.get("next_model")) for found in embedders):
+        return bad("model", f"the index holds {one_line(model)}, which an embedder does not have; configure all alike")
+    upcoming = indexed[0].get("next") or {}
+    rest = f"; {one_line(upcoming['model'])} is next: run `rag reindex`" if upcoming else ""
+    return good("model", f"{one_line(model)}{rest}")
 
 
 async def check_counts(gateway: Gateway, health: dict[str, Any]) -> Finding:
@@ -98,6 +117,11 @@ def _reason(details: dict[str, Any]) -> str:
         if isinstance(check, dict) and check.get("status") == "failed"
     ]
     return ", ".join(failed) or "no reason given"
+
+
+def _details(services: dict[str, Any], service: str, check: str) -> list[dict[str, Any]]:
+    replicas: Iterable[dict[str, Any]] = (services.get(service) or {}).get("replicas") or []
+    return [found for replica in replicas if (found := (replica.get("details") or {}).get(check))]
 
 
 def _chunks(health: dict[str, Any], service: str, check: str) -> int | None:

@@ -91,9 +91,10 @@ def require_programs(settings: LauncherSettings) -> None:
     """Raise CommandError when the broker's program or the embedding model is not there."""
     if not server_binary().exists():
         raise CommandError(f"the broker's program {server_binary()} is missing; run `make setup`")
-    if settings.embedding_url:
-        return
-    try:
-        models.locate(settings.embedding_model, settings.models_dir)
-    except models.ModelError as error:
-        raise CommandError(str(error)) from None
+    for model in (settings.embedding, settings.next_embedding):
+        if model is None or model.url:
+            continue
+        try:
+            models.locate(model.name, settings.models_dir)
+        except models.ModelError as error:
+            raise CommandError(str(error)) from None

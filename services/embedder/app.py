@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pydantic import SecretStr
+
 from contracts import subjects, topology
 from contracts.chunks import ChunksReady
 from contracts.retrieval import EmbedRequest
@@ -17,7 +19,7 @@ from services.embedder.settings import EmbedderSettings
 from shared import models
 from shared.errors import Misconfigured
 from shared.service import Lifespan, Service, run_service
-from shared.settings import load
+from shared.settings import EmbeddingModel, load
 
 
 def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None) -> Lifespan:
@@ -26,31 +28,44 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         model = embedder if embedder is not None else await asyncio.to_thread(build_embedder, settings)
-        handlers = EmbedderHandlers(model, service.publisher)
+        next_model = await asyncio.to_thread(build_next_embedder, settings)
+        handlers = EmbedderHandlers(model, service.publisher, next_model)
 
         async def describe() -> dict[str, Any]:
-            return {"model": model.fingerprint, "dimension": model.dimension}
+            upcoming = {"next_model": next_model.fingerprint} if next_model else {}
+            return {"model": model.fingerprint, "dimension": model.dimension, **upcoming}
 
         service.consume(topology.EMBEDDER, ChunksReady, handlers.on_chunks_ready, workers=settings.embedder_workers)
         service.respond(subjects.EMBED_QUERY, EmbedRequest, handlers.on_embed)
         service.health.checks["model"] = describe
         yield
         await model.close()
+        if next_model is not None:
+            await next_model.close()
 
     return lifespan
 
 
 def build_embedder(settings: EmbedderSettings) -> Embedder:
-    """Return the embedder that the settings ask for; the local model's files are verified first."""
-    if settings.embedding_url:
-        return OpenAIEmbedding.connect(settings)
+    """Return the embedder that the settings ask for; a local model's files are verified first."""
+    return _build(settings, settings.embedding, settings.embedding_api_key)
+
+
+def build_next_embedder(settings: EmbedderSettings) -> Embedder | None:
+    """Return the embedder of the model to switch to, if there is one."""
+    model = settings.next_embedding
+    return _build(settings, model, settings.next_embedding_api_key) if model else None
+
+
+def _build(settings: EmbedderSettings, model: EmbeddingModel, api_key: SecretStr | None) -> Embedder:
+    if model.url:
+        return OpenAIEmbedding.connect(model, api_key, timeout_seconds=settings.embedding_timeout_seconds)
     try:
-        files = models.verify(settings.embedding_model, settings.models_dir)
+        files = models.verify(model.name, settings.models_dir)
     except models.ModelError as error:
         raise Misconfigured(str(error)) from None
-    model = OnnxEmbedding(files.onnx.parent, fingerprint=settings.embedding_fingerprint)
     return Lanes(
-        model,
+        OnnxEmbedding(files.onnx.parent, fingerprint=model.fingerprint),
         bulk_threads=settings.embedder_threads or None,
         interactive_threads=settings.embedder_query_threads,
         bulk_niceness=settings.embedder_nice,

@@ -1,56 +1,95 @@
 """What the embedder consumes and answers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from contracts import subjects
 from contracts.chunks import ChunksEmbedded, ChunksReady, EmbeddedChunk
 from contracts.retrieval import EmbedReply, EmbedRequest
-from services.embedder.embedding import Embedder, Vectors
+from services.embedder.embedding import Embedder, InvalidVector, Vectors
+from shared.errors import PlatformError, Rejected, Unavailable
+from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher, message_id
 
+log = get_logger(__name__)
+
 
 class EmbedderHandlers:
-    """Bulk work from the queue, queries by request."""
+    """Bulk work from the queue, queries by request; while a next model takes over, bulk work gets its vectors too."""
 
-    def __init__(self, embedder: Embedder, publisher: Publisher) -> None:
+    def __init__(self, embedder: Embedder, publisher: Publisher, next_embedder: Embedder | None = None) -> None:
         self._embedder = embedder
+        self._next = next_embedder
         self._publisher = publisher
 
     async def on_chunks_ready(self, message: ChunksReady, delivery: Delivery) -> None:
         """Embed a batch of chunks on the bulk lane and pass it on."""
-        vectors = await self._embedder.embed_passages([chunk.embedded_text for chunk in message.chunks])
+        texts = [chunk.embedded_text for chunk in message.chunks]
+        vectors = await self._embedder.embed_passages(texts)
         await self._publisher.publish(
             subjects.CHUNKS_EMBEDDED,
-            self._embedded(message, vectors),
+            self._embedded(message, vectors, await self._next_vectors(texts)),
             tenant=message.tenant,
             message_id=message_id(message.document_id, message.revision, "embedded", message.batch),
             headers=delivery.forwarded_headers,
         )
 
     async def on_embed(self, request: EmbedRequest, deadline: float | None) -> EmbedReply:
-        """Embed texts that somebody waits for."""
-        if request.kind == "query":
-            vectors = await self._embedder.embed_queries(request.texts, deadline=deadline)
-        else:
-            vectors = await self._embedder.embed_passages(request.texts, deadline=deadline, interactive=True)
+        """Embed texts that somebody waits for; Unavailable when this replica does not have the model."""
+        embedder = self._embedder_of(request.model)
+        try:
+            vectors = await _embed(embedder, request, deadline)
+        except InvalidVector as error:
+            # Whoever introduces a model must read that its dimension is wrong, and not that there was a fault.
+            if request.bulk:
+                raise Rejected(str(error), code="invalid_vector") from None
+            raise
         return EmbedReply(
-            model=self._embedder.fingerprint,
-            dimension=self._embedder.dimension,
+            model=embedder.fingerprint,
+            dimension=embedder.dimension,
             vectors=[_raw(vector) for vector in vectors],
         )
 
-    def _embedded(self, message: ChunksReady, vectors: Vectors) -> ChunksEmbedded:
+    def _embedder_of(self, model: str | None) -> Embedder:
+        if model is None or model == self._embedder.fingerprint:
+            return self._embedder
+        if self._next is not None and model == self._next.fingerprint:
+            return self._next
+        raise Unavailable(
+            f"the embedder has no model {model}: it runs {self._embedder.fingerprint}", code="model_mismatch"
+        )
+
+    async def _next_vectors(self, texts: list[str]) -> list[bytes] | None:
+        """Return the next model's vectors, or None when it fails: it must not hold up what the present one can do."""
+        if self._next is None:
+            return None
+        try:
+            return [_raw(vector) for vector in await self._next.embed_passages(texts)]
+        except (PlatformError, InvalidVector) as error:
+            log.warning("next_model_failed", model=self._next.fingerprint, reason=str(error), left_to="rag reindex")
+            return None
+
+    def _embedded(self, message: ChunksReady, vectors: Vectors, next_vectors: list[bytes] | None) -> ChunksEmbedded:
+        upcoming: Sequence[bytes | None] = next_vectors or [None] * len(message.chunks)
         chunks = [
-            EmbeddedChunk(**chunk.model_dump(), vector=_raw(vector))
-            for chunk, vector in zip(message.chunks, vectors, strict=True)
+            EmbeddedChunk(**chunk.model_dump(), vector=_raw(vector), next_vector=next_vector)
+            for chunk, vector, next_vector in zip(message.chunks, vectors, upcoming, strict=True)
         ]
         return ChunksEmbedded(
             **message.model_dump(exclude={"chunks"}),
             model=self._embedder.fingerprint,
             dimension=self._embedder.dimension,
+            next_model=self._next.fingerprint if self._next and next_vectors else None,
             chunks=chunks,
         )
+
+
+async def _embed(embedder: Embedder, request: EmbedRequest, deadline: float | None) -> Vectors:
+    if request.kind == "query":
+        return await embedder.embed_queries(request.texts, deadline=deadline)
+    return await embedder.embed_passages(request.texts, deadline=deadline, interactive=not request.bulk)
 
 
 def _raw(vector: Vectors) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import openai
 import orjson
 from numpy.typing import NDArray
+from pydantic import SecretStr
 
 from services.embedder.embedding import (
     EmbeddingRefused,
@@ -18,8 +19,8 @@ from services.embedder.embedding import (
     unit_vectors,
     until,
 )
-from services.embedder.settings import EmbedderSettings
 from shared.errors import Misconfigured
+from shared.settings import EmbeddingModel
 
 # The statuses that speak about the texts; any other failure is the server's or the operator's and may pass.
 _REFUSALS: Final = frozenset({400, 413, 422})
@@ -73,17 +74,17 @@ class OpenAIEmbedding:
         )
 
     @classmethod
-    def connect(cls, settings: EmbedderSettings) -> Self:
-        """Return the embedder that the settings describe; no connection is made before the first request."""
-        if not settings.embedding_url:
+    def connect(cls, model: EmbeddingModel, api_key: SecretStr | None, *, timeout_seconds: float) -> Self:
+        """Return the embedder of a remote model; no connection is made before the first request."""
+        if not model.url:
             raise Misconfigured("no remote embedding endpoint is set: set RAG_EMBEDDING_URL")
         return cls(
-            base_url=settings.embedding_url,
-            api_key=settings.embedding_api_key.get_secret_value() if settings.embedding_api_key else "",
-            model=settings.embedding_model,
-            dimension=settings.embedding_dimension,
-            fingerprint=settings.embedding_fingerprint,
-            timeout_seconds=settings.embedding_timeout_seconds,
+            base_url=model.url,
+            api_key=api_key.get_secret_value() if api_key else "",
+            model=model.name,
+            dimension=model.dimension,
+            fingerprint=model.fingerprint,
+            timeout_seconds=timeout_seconds,
         )
 
     async def embed_passages(

@@ -15,4 +15,5 @@ class EmbedderSettings(EmbeddingModelSettings):
     embedder_max_waiting_queries: int = Field(default=256, ge=1, description="Texts that wait in the query lane.")
     embedder_nice: int = Field(default=10, ge=0, le=19, description="How far bulk threads step back behind queries.")
     embedding_api_key: SecretStr | None = Field(default=None, description="Key of the remote endpoint.")
+    next_embedding_api_key: SecretStr | None = Field(default=None, description="Key of the next model's endpoint.")
     embedding_timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="Patience with the endpoint.")

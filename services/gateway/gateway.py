@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
+from contracts.retrieval import REINDEX_STEP_SECONDS
 from services.gateway.answers import Questions
 from services.gateway.components import Components
 from services.gateway.deletion import Deletion
@@ -30,6 +31,7 @@ class Gateway:
 
     settings: GatewaySettings
     requester: Requester
+    patient_requester: Requester
     reads: Reads
     ingestion: Ingestion
     deletion: Deletion
@@ -57,6 +59,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     return Gateway(
         settings=settings,
         requester=requester,
+        patient_requester=Requester(client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS),
         reads=reads,
         ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
         deletion=Deletion(publisher, requester, reads, recent),

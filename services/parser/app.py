@@ -72,7 +72,8 @@ async def start_sandbox(settings: ParserSettings) -> Sandbox:
 
 def job_limits(settings: ParserSettings, max_payload_bytes: int) -> JobLimits:
     """Return what one document may cost; a batch with its vectors stays under half of the broker's limit."""
-    vector_bytes = settings.embedding_dimension * 4
+    next_model = settings.next_embedding
+    vector_bytes = (settings.embedding_dimension + (next_model.dimension if next_model else 0)) * 4
     chunks = max(1, min(MAX_CHUNKS_PER_BATCH, max_payload_bytes // 4 // vector_bytes))
     return JobLimits(
         wall_seconds=settings.parser_wall_seconds,

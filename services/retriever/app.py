@@ -3,24 +3,31 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
-
-from qdrant_client import AsyncQdrantClient
 
 from contracts import subjects, topology
 from contracts.chunks import ChunksEmbedded
-from contracts.retrieval import FenceRequest, IndexCountsRequest, RetrieveRequest
-from services.retriever.handlers import QueryEmbedding, RetrieverHandlers
-from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch, VectorIndex
+from contracts.retrieval import (
+    REINDEX_STEP_SECONDS,
+    FenceRequest,
+    IndexCountsRequest,
+    ReindexRequest,
+    RetrieveRequest,
+)
+from services.retriever.generations import Generation, Generations
+from services.retriever.handlers import PassageEmbedding, QueryEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
 from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
-from services.retriever.qdrant_edge_index import QdrantEdgeIndex
-from services.retriever.qdrant_server_index import QdrantServerIndex
+from services.retriever.opening import open_indexes
+from services.retriever.reindexing import Reindexing
 from services.retriever.rerank import Reranker
 from services.retriever.search import Search, SearchLimits
 from services.retriever.settings import RetrieverSettings
+from services.retriever.writing import Writing
 from shared import models
-from shared.errors import Misconfigured, Unavailable
+from shared.errors import Misconfigured
+from shared.messaging.requests import Requester
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
 
@@ -30,20 +37,17 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
-        model = settings.embedding_fingerprint
-        index = await open_index(settings, model)
-        embed_query = QueryEmbedding(service.requester, model=model)
+        generations = await open_indexes(settings)
         reranker = build_reranker(settings)
-        limits = SearchLimits(
-            candidates=settings.retriever_search_candidates, max_rounds=settings.retriever_search_rounds
+        bulk = Requester(service.client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
+        embed_passages = PassageEmbedding(bulk)
+        handlers = RetrieverHandlers(
+            generations,
+            Writing(generations, _indexing, embed_passages),
+            {each.model: _search(each, service, reranker, settings) for each in generations.opened},
+            Reindexing(generations, embed_passages),
+            service.publisher,
         )
-        search = Search(index, embed_query, reranker, model=model, limits=limits)
-        handlers = RetrieverHandlers(index, Indexing(index, model=model), search, service.publisher)
-
-        async def describe() -> dict[str, Any]:
-            found = await index.describe()
-            return {"engine": found.engine, "version": found.version, "chunks": found.chunk_points, "model": model}
-
         service.consume(
             topology.RETRIEVER, ChunksEmbedded, handlers.on_chunks_embedded, workers=settings.retriever_workers
         )
@@ -51,10 +55,14 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.RETRIEVE, RetrieveRequest, handlers.on_retrieve)
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
-        service.health.checks["index"] = describe
+        service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
+        service.health.checks["index"] = partial(describe, generations)
+        following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None
         yield
         await asyncio.to_thread(reranker.close)
-        await index.close()
+        if following is not None:
+            following.cancel()
+        await generations.close()
 
     return lifespan
 
@@ -72,31 +80,31 @@ def build_reranker(settings: RetrieverSettings) -> Reranker:
     )
 
 
-async def open_index(settings: RetrieverSettings, model: str) -> VectorIndex:
-    """Open the index that the settings name.
-
-    Misconfigured when it belongs to another model or release, Unavailable while another process holds it.
-    """
-    try:
-        if settings.qdrant_url is None:
-            folder = settings.data_dir / "index"
-            return await QdrantEdgeIndex.open(folder, dimension=settings.embedding_dimension, fingerprint=model)
-        return await QdrantServerIndex.open(
-            _qdrant_client(settings),
-            prefix=settings.qdrant_prefix,
-            dimension=settings.embedding_dimension,
-            fingerprint=model,
-            replication_factor=settings.qdrant_replication_factor,
-        )
-    except IndexLocked as error:
-        raise Unavailable(str(error)) from None
-    except (IndexUnreadable, ModelMismatch) as error:
-        raise Misconfigured(str(error)) from None
+async def describe(generations: Generations) -> dict[str, Any]:
+    """Return what the index that is searched holds, and which one is being filled."""
+    active = generations.active
+    found = await active.index.describe()
+    filling: dict[str, Any] = {}
+    for other in generations.opened:
+        if other is not active and other.model == generations.next_model:
+            filling["next"] = {"model": other.model, "chunks": await other.index.count()}
+    return {
+        "engine": found.engine,
+        "version": found.version,
+        "chunks": found.chunk_points,
+        "model": active.model,
+        **filling,
+    }
 
 
-def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
-    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
+def _indexing(generation: Generation) -> Indexing:
+    return Indexing(generation.index, model=generation.model)
+
+
+def _search(generation: Generation, service: Service, reranker: Reranker, settings: RetrieverSettings) -> Search:
+    embed_query = QueryEmbedding(service.requester, model=generation.model)
+    limits = SearchLimits(candidates=settings.retriever_search_candidates, max_rounds=settings.retriever_search_rounds)
+    return Search(generation.index, embed_query, reranker, model=generation.model, limits=limits)
 
 
 def main() -> None:

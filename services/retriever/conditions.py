@@ -59,6 +59,11 @@ def count_scope(make: Conditions[ConditionT], tenant: str | None, collection: st
     return scope
 
 
+def fence_scope(make: Conditions[ConditionT]) -> list[ConditionT]:
+    """Return what every fence satisfies."""
+    return [make.equals("kind", payload.FENCE)]
+
+
 def document_scope(make: Conditions[ConditionT], tenant: str, document_id: str) -> list[ConditionT]:
     """Return what the chunk points of one document satisfy."""
     return [*count_scope(make, tenant, None), make.equals("document_id", document_id)]

@@ -1,5 +1,7 @@
 """What the retriever consumes and answers."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from contracts import subjects
@@ -7,18 +9,23 @@ from contracts.chunks import ChunksEmbedded
 from contracts.codec import decode
 from contracts.facts import FACT_TYPES, ChunksIndexed
 from contracts.retrieval import (
+    MAX_TEXTS_PER_REQUEST,
     EmbedReply,
     EmbedRequest,
     FenceReply,
     FenceRequest,
     IndexCountsReply,
     IndexCountsRequest,
+    ReindexReply,
+    ReindexRequest,
     RetrieveReply,
     RetrieveRequest,
 )
-from services.retriever.index import Vector, VectorIndex
-from services.retriever.indexing import Indexing
+from services.retriever.generations import Generations
+from services.retriever.index import Vector
+from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
+from services.retriever.writing import Writing
 from shared.errors import Unavailable
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher
@@ -26,17 +33,28 @@ from shared.messaging.requests import Requester
 
 
 class RetrieverHandlers:
-    """Indexing, clean-up after updates and deletes, and search."""
+    """Indexing, clean-up after updates and deletes, search, and the way to another model.
 
-    def __init__(self, index: VectorIndex, indexing: Indexing, search: Search, publisher: Publisher) -> None:
-        self._index = index
-        self._indexing = indexing
-        self._search = search
+    `searches` has the search of each open index by its model.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        writing: Writing,
+        searches: Mapping[str, Search],
+        reindexing: Reindexing,
+        publisher: Publisher,
+    ) -> None:
+        self._generations = generations
+        self._writing = writing
+        self._searches = searches
+        self._reindexing = reindexing
         self._publisher = publisher
 
     async def on_chunks_embedded(self, message: ChunksEmbedded, delivery: Delivery) -> None:
         """Index a batch and say so."""
-        await self._indexing.add(message)
+        await self._writing.add(message)
         fact = ChunksIndexed(
             tenant=message.tenant,
             document_id=message.document_id,
@@ -48,23 +66,27 @@ class RetrieverHandlers:
 
     async def on_fact(self, delivery: Delivery) -> None:
         """Clean up after a document was indexed, superseded or deleted."""
-        await self._indexing.clean_up(decode(FACT_TYPES[delivery.subject], delivery.payload))
+        await self._writing.clean_up(decode(FACT_TYPES[delivery.subject], delivery.payload))
 
     async def on_retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Search."""
-        return await self._search.retrieve(request, deadline)
+        return await self._searches[self._generations.active.model].retrieve(request, deadline)
 
     async def on_fence(self, request: FenceRequest, deadline: float | None) -> FenceReply:
         """Hide what was deleted, before anybody is told that it is."""
-        await self._index.raise_fence(request.tenant, request.document_id, floor=request.floor)
-        fence = (await self._index.fences(request.tenant, {request.document_id}))[request.document_id]
+        fence = await self._writing.raise_floor(request.tenant, request.document_id, request.floor)
         return FenceReply(floor=fence.floor)
 
     async def on_counts(self, request: IndexCountsRequest, deadline: float | None) -> IndexCountsReply:
         """Count."""
-        chunks = await self._index.count(request.tenant, request.collection)
-        description = await self._index.describe()
+        index = self._generations.active.index
+        chunks = await index.count(request.tenant, request.collection)
+        description = await index.describe()
         return IndexCountsReply(chunks=chunks, engine=description.engine, model=description.fingerprint)
+
+    async def on_reindex(self, request: ReindexRequest, deadline: float | None) -> ReindexReply:
+        """Do one step towards the next model."""
+        return await self._reindexing.step(request)
 
 
 class QueryEmbedding:
@@ -76,8 +98,29 @@ class QueryEmbedding:
 
     async def __call__(self, query: str, deadline: float | None) -> Vector:
         """Return the query's vector, shape (dimension,); Unavailable when the embedder runs another model."""
-        request = EmbedRequest(texts=[query])
+        request = EmbedRequest(texts=[query], model=self._model)
         reply = await self._requester.ask(subjects.EMBED_QUERY, request, EmbedReply, deadline=deadline)
-        if reply.model != self._model:
-            raise Unavailable(f"the embedder runs {reply.model}, the index holds {self._model}", code="model_mismatch")
-        return np.frombuffer(reply.vectors[0], dtype="<f4")
+        return _vectors(reply, self._model)[0]
+
+
+class PassageEmbedding:
+    """Asks the embedder for the vectors of passages, behind everybody who waits for an answer."""
+
+    def __init__(self, requester: Requester) -> None:
+        self._requester = requester
+
+    async def __call__(self, model: str, texts: Sequence[str]) -> list[Vector]:
+        """Return a vector for each text, shape (dimension,); Unavailable when the embedder lacks the model."""
+        found: list[Vector] = []
+        for start in range(0, len(texts), MAX_TEXTS_PER_REQUEST):
+            batch = list(texts[start : start + MAX_TEXTS_PER_REQUEST])
+            request = EmbedRequest(texts=batch, kind="passage", model=model, bulk=True)
+            found += _vectors(await self._requester.ask(subjects.EMBED_QUERY, request, EmbedReply), model)
+        return found
+
+
+def _vectors(reply: EmbedReply, model: str) -> list[Vector]:
+    # An embedder of an earlier release takes no notice of the model that is asked for.
+    if reply.model != model:
+        raise Unavailable(f"the embedder runs {reply.model}, the index holds {model}", code="model_mismatch")
+    return [np.frombuffer(vector, dtype="<f4") for vector in reply.vectors]

@@ -188,6 +188,22 @@ class RevisionPage:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkIdPage:
+    """Ids of stored chunks in the index's own order; `next_start` begins the next page and is None on the last one."""
+
+    ids: tuple[str, ...]
+    next_start: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FencePage:
+    """Fences of all tenants in the index's own order; `next_start` begins the next page and is None on the last one."""
+
+    fences: tuple[Fence, ...]
+    next_start: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class IndexDescription:
     """Which index this is; `chunk_points` leaves fences out."""
 
@@ -237,6 +253,22 @@ class VectorIndex(Protocol):
 
     async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
         """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
+        ...
+
+    async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:
+        """Return ids of the chunks of all tenants, from `start` on, whether or not that one is still there."""
+        ...
+
+    async def fence_page(self, start: str | None = None, limit: int = 1_000) -> FencePage:
+        """Return the fences of all tenants, from `start` on, whether or not that one is still there."""
+        ...
+
+    async def present(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Return which of these chunks are stored."""
+        ...
+
+    async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
+        """Return those of these chunks that are stored, with their vectors, in no particular order."""
         ...
 
     async def describe(self) -> IndexDescription:

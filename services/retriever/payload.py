@@ -8,12 +8,24 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any, Final
 
 import numpy as np
 
 from services.retriever.filters import Scalar
-from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, InvalidPoint, Metadata, ModelMismatch, Vector
+from services.retriever.index import (
+    Chunk,
+    ChunkPoint,
+    Fence,
+    Hit,
+    IndexQuery,
+    InvalidPoint,
+    Metadata,
+    ModelMismatch,
+    SparseVector,
+    Vector,
+)
 
 DENSE: Final = "dense"
 SPARSE: Final = "sparse"
@@ -96,6 +108,20 @@ def read_hit(chunk_id: str, payload: Mapping[str, Any], score: float, similarity
         score=score,
         similarity=similarity,
     )
+
+
+def read_point(chunk_id: str, payload: Mapping[str, Any], vector: Vector, sparse: SparseVector | None) -> ChunkPoint:
+    """Return the chunk that a stored point says, with its vectors."""
+    hit = read_hit(chunk_id, payload, score=0.0, similarity=None)
+    stored = {field.name: getattr(hit, field.name) for field in fields(Chunk)}
+    prefix = payload["prefix"] if "prefix" in payload else _usual_prefix(hit)
+    return ChunkPoint(**(stored | {"prefix": prefix}), vector=vector, sparse=sparse)
+
+
+def _usual_prefix(chunk: Chunk) -> str:
+    """Return what stood before the text when it was embedded by a release that did not store it."""
+    parts = dict.fromkeys(part for part in (chunk.title, *chunk.heading_path) if part)
+    return " > ".join(parts) + "\n\n" if parts else ""
 
 
 def fence_payload(fence: Fence) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import qdrant_edge as engine
 from services.retriever import payload
 from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch
 
+MANIFEST: Final = "index.json"
 _FORMAT: Final = 1
 # Kilobytes of vectors above which optimize() would build a graph, with every thread of the process stopped for
 # minutes. An exact scan of 50,000 vectors takes a few milliseconds, so the graph is left out.
@@ -75,11 +76,11 @@ def _load(shard_path: Path) -> engine.EdgeShard:
 
 
 def _check_manifest(directory: Path, wanted: Manifest) -> None:
-    path = directory / "index.json"
+    path = directory / MANIFEST
     if not path.exists():
-        _write_atomically(path, json.dumps(asdict(wanted), indent=2))
+        write_atomically(path, json.dumps(asdict(wanted), indent=2))
         return
-    found = _read_manifest(path)
+    found = read_manifest(path)
     if (found.fingerprint, found.dimension, found.distance) != (wanted.fingerprint, wanted.dimension, wanted.distance):
         raise ModelMismatch(
             f"{directory} holds vectors of model {found.fingerprint!r} ({found.dimension} dimensions), but model"
@@ -88,7 +89,8 @@ def _check_manifest(directory: Path, wanted: Manifest) -> None:
         )
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Return what an index was created for; raises IndexUnreadable."""
     try:
         found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != _FORMAT:
@@ -100,7 +102,8 @@ def _read_manifest(path: Path) -> Manifest:
         ) from error
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a small file: after a crash it is the old one or the new one."""
     partial = path.with_suffix(".partial")
     with partial.open("w", encoding="utf-8") as file:
         file.write(text)

@@ -13,8 +13,10 @@ from typing import Self, TypeAlias, TypeVar
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
 from services.retriever.index import (
+    ChunkIdPage,
     ChunkPoint,
     Fence,
+    FencePage,
     Hit,
     IndexDescription,
     IndexQuery,
@@ -134,6 +136,22 @@ class QdrantEdgeIndex:
     async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
         """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
         return await self._read(self._shard.document_revisions, tenant, after, limit)
+
+    async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:
+        """Return ids of the chunks of all tenants, from `start` on."""
+        return await self._read(self._shard.chunk_ids, start, limit)
+
+    async def fence_page(self, start: str | None = None, limit: int = 1_000) -> FencePage:
+        """Return the fences of all tenants, from `start` on."""
+        return await self._read(self._shard.fence_page, start, limit)
+
+    async def present(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Return which of these chunks are stored."""
+        return await self._read(self._shard.present, chunk_ids)
+
+    async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
+        """Return those of these chunks that are stored, with their vectors."""
+        return await self._read(self._shard.chunks, chunk_ids)
 
     async def describe(self) -> IndexDescription:
         """Return which engine, which model and how much there is."""

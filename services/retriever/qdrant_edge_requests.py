@@ -1,7 +1,8 @@
 """What the index stores and asks, as requests to Qdrant's embedded engine."""
 
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
+import numpy as np
 import qdrant_edge as engine
 
 from services.retriever import conditions, payload
@@ -55,6 +56,15 @@ def fence_point(point_id: str, fence: Fence) -> engine.Point:
 
 def _sparse(vector: SparseVector) -> engine.SparseVector:
     return engine.SparseVector(list(vector.indices), list(vector.values))
+
+
+def read_point(record: engine.Record) -> ChunkPoint:
+    """Return the chunk that a stored point says, with its vectors."""
+    vectors: dict[str, Any] = record.vector if isinstance(record.vector, dict) else {}
+    sparse = vectors.get(payload.SPARSE)
+    words = SparseVector(tuple(sparse.indices), tuple(sparse.values)) if sparse is not None else None
+    dense = np.asarray(vectors[payload.DENSE], dtype=np.float32)
+    return payload.read_point(str(record.id), record.payload or {}, dense, words)
 
 
 def by_meaning(query: IndexQuery) -> engine.QueryRequest:

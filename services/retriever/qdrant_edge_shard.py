@@ -9,8 +9,25 @@ import qdrant_edge as engine
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
 from services.retriever.fusion import ranked
-from services.retriever.index import ChunkPoint, Fence, Hit, IndexQuery, IndexUnavailable, RevisionPage
-from services.retriever.qdrant_edge_requests import MAKE, by_meaning, by_words, chunk_point, cosines_of, fence_point
+from services.retriever.index import (
+    ChunkIdPage,
+    ChunkPoint,
+    Fence,
+    FencePage,
+    Hit,
+    IndexQuery,
+    IndexUnavailable,
+    RevisionPage,
+)
+from services.retriever.qdrant_edge_requests import (
+    MAKE,
+    by_meaning,
+    by_words,
+    chunk_point,
+    cosines_of,
+    fence_point,
+    read_point,
+)
 from services.retriever.revision_pages import page_of, page_of_one
 
 
@@ -96,6 +113,28 @@ class QdrantEdgeShard:
             answer = self._shard.facet(engine.FacetRequest("document_id", limit=limit, exact=True, filter=scope))
         return page_of_one(revision, {str(each.value): each.count for each in answer.hits})
 
+    def chunk_ids(self, start: str | None, limit: int) -> ChunkIdPage:
+        """Return a page of the ids of all chunks."""
+        records, following = self._scroll(conditions.count_scope(MAKE, None, None), start, limit, with_payload=False)
+        return ChunkIdPage(tuple(str(record.id) for record in records), following)
+
+    def fence_page(self, start: str | None, limit: int) -> FencePage:
+        """Return a page of all fences."""
+        records, following = self._scroll(conditions.fence_scope(MAKE), start, limit, with_payload=True)
+        return FencePage(tuple(payload.read_fence(record.payload or {}) for record in records), following)
+
+    def present(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Return which of these chunks are stored."""
+        with _engine_failures("look up chunks"):
+            records = self._shard.retrieve(list(chunk_ids), with_payload=False, with_vector=False)
+        return {str(record.id) for record in records}
+
+    def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
+        """Return those of these chunks that are stored, with their vectors."""
+        with _engine_failures("read chunks"):
+            records = self._shard.retrieve(list(chunk_ids), with_payload=True, with_vector=True)
+        return [read_point(record) for record in records]
+
     def flush(self) -> None:
         """Write everything to the data files; until then it is in the log."""
         with _engine_failures("flush"):
@@ -121,6 +160,14 @@ class QdrantEdgeShard:
     def _update(self, operation: engine.UpdateOperation) -> None:
         with _engine_failures("write"):
             self._shard.update(operation)
+
+    def _scroll(
+        self, scope: "list[engine.ConditionType]", start: str | None, limit: int, *, with_payload: bool
+    ) -> tuple[list[engine.Record], str | None]:
+        request = engine.ScrollRequest(start, limit, engine.Filter(must=scope), with_payload, with_vector=False)
+        with _engine_failures("list points"):
+            records, following = self._shard.scroll(request)
+        return records, None if following is None else str(following)
 
     def _stored_fences(self, point_ids: list[str]) -> dict[str, Fence]:
         with _engine_failures("read fences"):

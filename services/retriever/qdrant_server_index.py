@@ -1,21 +1,21 @@
 """The vector index in a Qdrant server or cluster, shared by every replica of the service."""
 
-import hashlib
 import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from services.retriever import conditions, payload
 from services.retriever.filters import Between
 from services.retriever.fusion import ranked
 from services.retriever.index import (
+    ChunkIdPage,
     ChunkPoint,
     Fence,
+    FencePage,
     Hit,
     IndexDescription,
     IndexQuery,
@@ -24,6 +24,7 @@ from services.retriever.index import (
     ModelMismatch,
     RevisionPage,
 )
+from services.retriever.qdrant_server_failures import reaching
 from services.retriever.qdrant_server_requests import (
     MAKE,
     by_meaning,
@@ -32,18 +33,14 @@ from services.retriever.qdrant_server_requests import (
     cosines_of,
     insert_if_missing,
     lift,
+    read_point,
 )
 from services.retriever.revision_pages import page_of, page_of_one
+from services.retriever.stored_names import stored_name
 
 # Insert-only upserts came with 1.17, a tenant's own term statistics with 1.19. An older server ignores both without
 # a word; the first would let a fence sink.
 OLDEST_SERVER: Final = (1, 19)
-
-
-def collection_name(prefix: str, fingerprint: str) -> str:
-    """Return the collection of a model: readable, and never that of another fingerprint."""
-    readable = re.sub(r"[^a-z0-9]+", "-", fingerprint.lower())[:40].strip("-")
-    return f"{prefix}-{readable}-{hashlib.sha256(fingerprint.encode()).hexdigest()[:8]}"
 
 
 class QdrantServerIndex:
@@ -64,10 +61,11 @@ class QdrantServerIndex:
         max_batch_points: int,
     ) -> None:
         self._client = client
-        self._collection = collection_name(prefix, fingerprint)
+        self._collection = stored_name(prefix, fingerprint)
         self._dimension = dimension
         self._fingerprint = fingerprint
         self._replication_factor = replication_factor
+        self._agreed = models.ReadConsistencyType.MAJORITY if replication_factor > 1 else None
         self._max_batch_points = max_batch_points
         self._closed = False
 
@@ -153,10 +151,9 @@ class QdrantServerIndex:
         if not document_ids:
             return {}
         point_ids = [payload.fence_point_id(tenant, each) for each in document_ids]
-        consistency = models.ReadConsistencyType.MAJORITY if self._replication_factor > 1 else None
         async with self._reaching("read fences"):
             records = await self._client.retrieve(
-                self._collection, point_ids, with_payload=True, consistency=consistency
+                self._collection, point_ids, with_payload=True, consistency=self._agreed
             )
         fences = [payload.read_fence(record.payload or {}) for record in records]
         return {fence.document_id: fence for fence in fences}
@@ -189,6 +186,32 @@ class QdrantServerIndex:
         payloads = [record.payload or {} for record in records]
         rows = [(each[payload.REVISION_FIELD], each["document_id"]) for each in payloads]
         return page_of(rows, limit) or await self._page_of_one(tenant, rows[0][0], limit)
+
+    async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:
+        """Return ids of the chunks of all tenants, from `start` on."""
+        records, following = await self._scroll(conditions.count_scope(MAKE, None, None), start, limit, payloads=False)
+        return ChunkIdPage(tuple(str(record.id) for record in records), following)
+
+    async def fence_page(self, start: str | None = None, limit: int = 1_000) -> FencePage:
+        """Return the fences of all tenants, from `start` on."""
+        records, following = await self._scroll(conditions.fence_scope(MAKE), start, limit, payloads=True)
+        return FencePage(tuple(payload.read_fence(record.payload or {}) for record in records), following)
+
+    async def present(self, chunk_ids: Sequence[str]) -> set[str]:
+        """Return which of these chunks are stored."""
+        async with self._reaching("look up chunks"):
+            records = await self._client.retrieve(
+                self._collection, list(chunk_ids), with_payload=False, consistency=self._agreed
+            )
+        return {str(record.id) for record in records}
+
+    async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
+        """Return those of these chunks that are stored, with their vectors."""
+        async with self._reaching("read chunks"):
+            records = await self._client.retrieve(
+                self._collection, list(chunk_ids), with_payload=True, with_vectors=True, consistency=self._agreed
+            )
+        return [read_point(record) for record in records]
 
     async def describe(self) -> IndexDescription:
         """Return which engine, which model and how much there is."""
@@ -271,6 +294,19 @@ class QdrantServerIndex:
             selector = models.FilterSelector(filter=models.Filter(must=scope))
             await self._client.delete(self._collection, selector, wait=True)
 
+    async def _scroll(
+        self, scope: list[models.Condition], start: str | None, limit: int, *, payloads: bool
+    ) -> tuple[list[models.Record], str | None]:
+        async with self._reaching("list points"):
+            records, following = await self._client.scroll(
+                self._collection,
+                scroll_filter=models.Filter(must=scope),
+                limit=limit,
+                offset=start,
+                with_payload=payloads,
+            )
+        return records, None if following is None else str(following)
+
     async def _page_of_one(self, tenant: str, revision: int, limit: int) -> RevisionPage:
         scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
         async with self._reaching("list revisions"):
@@ -284,11 +320,5 @@ class QdrantServerIndex:
         """Tell a server that cannot answer now from a request that it refuses."""
         if self._closed:
             raise IndexUnavailable("the client of the Qdrant server is closed")
-        try:
+        with reaching(action):
             yield
-        except (ResponseHandlingException, ResourceExhaustedResponse) as error:
-            raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
-        except UnexpectedResponse as error:
-            if error.status_code is not None and error.status_code < 500:
-                raise
-            raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import numpy as np
 from qdrant_client import models
 
 from services.retriever import conditions, payload
@@ -64,6 +65,15 @@ def lift(point_id: str, name: str, number: int) -> models.SetPayloadOperation:
         must=[models.HasIdCondition(has_id=[point_id]), models.FieldCondition(key=name, range=models.Range(lt=number))]
     )
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload={name: number}, filter=lower))
+
+
+def read_point(record: models.Record) -> ChunkPoint:
+    """Return the chunk that a stored point says, with its vectors."""
+    vectors: dict[str, Any] = record.vector if isinstance(record.vector, dict) else {}
+    sparse = vectors.get(payload.SPARSE)
+    words = SparseVector(tuple(sparse.indices), tuple(sparse.values)) if sparse is not None else None
+    dense = np.asarray(vectors[payload.DENSE], dtype=np.float32)
+    return payload.read_point(str(record.id), record.payload or {}, dense, words)
 
 
 def by_meaning(query: IndexQuery) -> models.QueryRequest:

@@ -36,7 +36,7 @@ def opened(adapter: str) -> AbstractAsyncContextManager[Opener]:
     return _memory_server() if adapter == "memory-server" else _server()
 
 
-def _quick_disk() -> str | None:
+def quick_disk() -> str | None:
     """An index waits for the disk when it opens and closes; with dozens of them a busy disk takes a minute."""
     memory = Path("/dev/shm")
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
@@ -45,7 +45,7 @@ def _quick_disk() -> str | None:
 @asynccontextmanager
 async def _edge() -> AsyncIterator[Opener]:
     indexes: list[QdrantEdgeIndex] = []
-    with TemporaryDirectory(dir=_quick_disk()) as directory:
+    with TemporaryDirectory(dir=quick_disk()) as directory:
 
         async def open_(*, dimension: int = DIMENSION, fingerprint: str = MODEL) -> VectorIndex:
             if not indexes:

@@ -11,10 +11,13 @@ from structlog.testing import capture_logs
 from contracts import subjects
 from contracts.codec import encode
 from contracts.health import HealthReply
+from contracts.retrieval import ReindexReply, ReindexRequest
 from contracts.topology import CONSUMERS, STREAMS
 from services.gateway.app import build_app
 from services.gateway.components import EXPECTED_SERVICES
 from services.gateway.settings import GatewaySettings
+from shared.errors import Rejected
+from shared.messaging.requests import respond
 from shared.service import Service
 from shared.settings import PROJECT_ROOT
 from tests.integration.gateway_stand import Stand, document, running_gateway, running_stand
@@ -250,3 +253,35 @@ async def test_without_the_broker_writes_are_refused_and_work_again_when_it_is_b
         await eventually(accepted, "documents are accepted again")
     async with client_of(nats_broker.url) as client:
         assert (await client.jetstream().stream_info("INGEST")).state.messages >= 1
+
+
+async def test_a_step_of_a_reindexing_is_passed_on_and_its_refusal_comes_back(stand: Stand) -> None:
+    asked: list[ReindexRequest] = []
+
+    async def step(request: ReindexRequest, _deadline: float | None) -> ReindexReply:
+        asked.append(request)
+        if request.step == "activate":
+            raise Rejected("no next model is configured", code="no_next_model")
+        return ReindexReply(active="old@1", chunks=3, next_model="new@2", copied=2, cursor="chunks:x")
+
+    await respond(
+        stand.client,
+        stand.service.telemetry.tracer,
+        stand.service.metrics,
+        subjects.INDEX_REINDEX,
+        ReindexRequest,
+        step,
+        queue="retriever",
+        concurrency=1,
+    )
+    await stand.client.flush()
+
+    copied = await stand.http.post("/v1/admin/reindex", json={"step": "copy", "cursor": "chunks:a"})
+    refused = await stand.http.post("/v1/admin/reindex", json={"step": "activate"})
+    unknown = await stand.http.post("/v1/admin/reindex", json={"step": "jump"})
+
+    assert (copied.status_code, copied.json()["copied"], copied.json()["cursor"]) == (200, 2, "chunks:x")
+    assert asked[0] == ReindexRequest(step="copy", cursor="chunks:a")
+    assert (refused.status_code, refused.json()["code"]) == (422, "no_next_model")
+    assert unknown.status_code == 422
+    assert len(asked) == 2

@@ -163,7 +163,7 @@ async def test_settings_name_the_endpoint_and_a_server_without_keys_needs_none(
         embedding_dimension=3,
         embedding_api_key=None if key is None else SecretStr(key),
     )
-    embedder = OpenAIEmbedding.connect(settings)
+    embedder = OpenAIEmbedding.connect(settings.embedding, settings.embedding_api_key, timeout_seconds=5)
     assert (await embedder.embed_queries(["a"]) == unit_directions("a")).all()
     assert embedder.fingerprint == settings.embedding_fingerprint
     assert server.authorizations == [authorization]

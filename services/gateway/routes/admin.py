@@ -1,10 +1,14 @@
 """The state of the platform: collections, pipeline, health."""
 
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts import subjects
+from contracts.retrieval import ReindexReply, ReindexRequest
+from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
-from services.gateway.openapi import PROBLEMS
+from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.replies import message_reply
 from services.gateway.schemas import Collections, HealthSummary, PipelineState, PlatformHealth
 from services.gateway.tenancy import Tenant
@@ -28,6 +32,19 @@ async def list_collections(tenant: Tenant, gateway: GatewayOf) -> Response:
 async def read_pipeline(gateway: GatewayOf) -> Response:
     """Return for every stage what waits, what is in work and how fast it goes."""
     return message_reply(await gateway.pipeline.state())
+
+
+@router.post(
+    "/v1/admin/reindex",
+    tags=["operations"],
+    summary="Do one step towards the next embedding model",
+    openapi_extra=body_of(ReindexRequest),
+    responses={200: {"model": ReindexReply}},
+)
+async def reindex(request: Request, gateway: GatewayOf) -> Response:
+    """Return where the reindexing stands after the step; `rag reindex` does all of them."""
+    step = await read_json(request, ReindexRequest)
+    return message_reply(await gateway.patient_requester.ask(subjects.INDEX_REINDEX, step, ReindexReply))
 
 
 @router.get("/health", tags=["operations"], summary="Health in short", responses={200: {"model": HealthSummary}})

@@ -37,6 +37,8 @@ class FakeGateway:
     in_work: int = 0
     most_in_work: int = 0
     health: dict[str, Any] = field(default_factory=dict)
+    steps: list[tuple[str, Any]] = field(default_factory=list)
+    reindex_requests: list[dict[str, Any]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def app(self) -> Starlette:
@@ -50,6 +52,7 @@ class FakeGateway:
                 Route("/v1/query", self.query, methods=["POST"]),
                 Route("/v1/collections", self.collections),
                 Route("/v1/admin/pipeline", self.pipeline),
+                Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
                 Route("/health/detailed", self.detailed),
             ]
         )
@@ -150,6 +153,16 @@ class FakeGateway:
     async def pipeline(self, _request: Request) -> JSONResponse:
         stage = {"stage": "parser", "stream": "INGEST", "backlog": 41, "in_flight": 2, "redelivered": 1}
         return JSONResponse({"stages": [{**stage, "rate_per_s": None, "consumers_seen": 1}], "streams": []})
+
+    async def reindex(self, request: Request) -> JSONResponse:
+        """Answer the steps in the order that the test wrote down: with a reply, or with a status and a code."""
+        asked = await request.json()
+        self.reindex_requests.append(asked)
+        expected, reply = self.steps.pop(0)
+        assert asked["step"] == expected
+        if isinstance(reply, tuple):
+            return problem(reply[0], reply[1], f"the step failed with {reply[1]}", {"Retry-After": "0"})
+        return JSONResponse(reply)
 
     async def detailed(self, _request: Request) -> JSONResponse:
         if self.away:

@@ -84,3 +84,43 @@ def test_watching_goes_on_when_the_gateway_goes_away(gateway: FakeGateway) -> No
         watching.send_signal(signal.SIGINT)
         assert watching.wait(10) == 130
     assert first["services"]["parser"]["ready"] == 1
+
+
+def index_of(model: str, **fields: object) -> dict[str, object]:
+    index = {"chunks": 12, "model": model, **fields}
+    return {"replicas": [replica("retriever-1", {"index": index})], "ready": 1, "live": 1}
+
+
+def embedder_of(model: str, **fields: object) -> dict[str, object]:
+    return {"replicas": [replica("embedder-1", {"model": {"model": model, **fields}})], "ready": 1, "live": 1}
+
+
+def test_the_state_shows_the_model_of_the_index_and_the_next_one(rag: Rag, gateway: FakeGateway) -> None:
+    gateway.health = health(retriever=index_of("old@1", next={"model": "new@2", "chunks": 7}))
+    assert "model   old@1, next new@2 (7 chunks)" in rag("status").out.splitlines()
+    gateway.health = health(retriever=index_of("new@2"))
+    assert "model   new@2" in rag("status").out.splitlines()
+
+
+def test_the_doctor_finds_an_embedder_without_the_model_of_the_index(rag: Rag, gateway: FakeGateway) -> None:
+    gateway.health = health(retriever=index_of("new@2"), embedder=embedder_of("old@1"))
+    found = checks(rag("doctor", "--json"))["model"]
+    assert (found["verdict"], "new@2, which an embedder does not have" in found["message"]) == ("bad", True)
+
+    gateway.health = health(retriever=index_of("new@2"), embedder=embedder_of("old@1", next_model="new@2"))
+    assert checks(rag("doctor", "--json"))["model"]["verdict"] == "good"
+
+
+def test_the_doctor_says_how_to_go_on_to_the_next_model(rag: Rag, gateway: FakeGateway) -> None:
+    filling = index_of("old@1", next={"model": "new@2", "chunks": 7})
+    gateway.health = health(retriever=filling, embedder=embedder_of("old@1", next_model="new@2"))
+    found = checks(rag("doctor", "--json"))["model"]
+    assert (found["verdict"], found["message"]) == ("good", "old@1; new@2 is next: run `rag reindex`")
+
+
+def test_the_doctor_finds_retrievers_that_search_by_different_models(rag: Rag, gateway: FakeGateway) -> None:
+    replicas = [replica(f"retriever-{n}", {"index": {"chunks": 12, "model": f"m@{n}"}}) for n in (1, 2)]
+    gateway.health = health(
+        retriever={"replicas": replicas, "ready": 2, "live": 2}, embedder=embedder_of("m@1", next_model="m@2")
+    )
+    assert checks(rag("doctor", "--json"))["model"]["verdict"] == "bad"

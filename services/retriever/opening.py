@@ -1,0 +1,51 @@
+"""Opens the indexes that the settings name."""
+
+from functools import partial
+
+from qdrant_client import AsyncQdrantClient
+
+from services.retriever.generations import Catalogue, Generations, IndexedModel, open_generations
+from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch
+from services.retriever.qdrant_edge_catalogue import QdrantEdgeCatalogue
+from services.retriever.qdrant_server_catalogue import QdrantServerCatalogue
+from services.retriever.settings import RetrieverSettings
+from shared.errors import Misconfigured, Unavailable
+from shared.models import ModelError
+from shared.settings import EmbeddingModel
+
+
+async def open_indexes(settings: RetrieverSettings) -> Generations:
+    """Open what the settings name.
+
+    Misconfigured when what is stored belongs to another model or release, Unavailable while another process holds it.
+    """
+    try:
+        upcoming = settings.next_embedding
+        return await open_generations(
+            _catalogue(settings), _indexed(settings.embedding), _indexed(upcoming) if upcoming else None
+        )
+    except IndexLocked as error:
+        raise Unavailable(str(error)) from None
+    except (IndexUnreadable, ModelMismatch, ModelError) as error:
+        raise Misconfigured(str(error)) from None
+
+
+def _indexed(model: EmbeddingModel) -> IndexedModel:
+    return IndexedModel(model.fingerprint, model.dimension)
+
+
+def _catalogue(settings: RetrieverSettings) -> Catalogue:
+    if settings.qdrant_url is None:
+        return QdrantEdgeCatalogue(settings.data_dir)
+    configured = [model.fingerprint for model in (settings.embedding, settings.next_embedding) if model]
+    return QdrantServerCatalogue(
+        partial(_qdrant_client, settings),
+        prefix=settings.qdrant_prefix,
+        configured=configured,
+        replication_factor=settings.qdrant_replication_factor,
+    )
+
+
+def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
+    key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
+    return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)

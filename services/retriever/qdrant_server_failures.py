@@ -1,0 +1,22 @@
+"""Which failures of a Qdrant server may pass."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from services.retriever.index import IndexUnavailable
+
+
+@contextmanager
+def reaching(action: str) -> Iterator[None]:
+    """Tell a server that cannot answer now, IndexUnavailable, from a request that it refuses."""
+    try:
+        yield
+    except (ResponseHandlingException, ResourceExhaustedResponse) as error:
+        raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
+    except UnexpectedResponse as error:
+        if error.status_code is not None and error.status_code < 500:
+            raise
+        raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error

@@ -1,0 +1,77 @@
+"""An embedding server that needs no model: each word adds a direction of its own."""
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from numpy.typing import NDArray
+
+DIMENSION = 256
+MODEL = "hashed-words"
+
+
+@dataclass
+class HashingServer:
+    """A running server; every answer takes `pause_seconds`, and none comes while it is `away`."""
+
+    url: str
+    pause_seconds: float = 0.0
+    away: bool = False
+    texts: int = 0
+
+
+@contextmanager
+def hashing_server() -> Iterator[HashingServer]:
+    """Speak OpenAI's /v1/embeddings until the block ends."""
+    running = HashingServer("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            time.sleep(running.pause_seconds)
+            running.texts += len(request["input"])
+            data = [{"index": i, "embedding": embedding(text).tolist()} for i, text in enumerate(request["input"])]
+            body = json.dumps({"object": "list", "model": request["model"], "data": data}).encode()
+            self.send_response(503 if running.away else 200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    running.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield running
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def embedding(text: str) -> NDArray[np.float64]:
+    """Return the sum of the directions of the text's words, shape (256,)."""
+    directions = [_direction(word) for word in re.findall(r"\w+", text.lower())]
+    total: NDArray[np.float64] = np.sum(directions, axis=0) if directions else _direction("")
+    return total
+
+
+@lru_cache(maxsize=10_000)
+def _direction(word: str) -> NDArray[np.float64]:
+    seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little")
+    return np.random.default_rng(seed).standard_normal(DIMENSION)
