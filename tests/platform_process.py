@@ -76,12 +76,21 @@ class RunningPlatform:
         return code
 
 
-def rag(*arguments: str, url: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+def rag(
+    *arguments: str, url: str | None = None, timeout_seconds: float = 300, **options: Any
+) -> subprocess.CompletedProcess[str]:
     """Run one `rag` command to its end."""
     environment = child_environment(**({"RAG_URL": url} if url else {}), COLUMNS="120", NO_COLOR="1")
     command = [sys.executable, "-m", "services.cli.main", *arguments]
     return subprocess.run(
-        command, cwd=PROJECT, env=environment, text=True, capture_output=True, timeout=300, check=False, **options
+        command,
+        cwd=PROJECT,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=timeout_seconds,
+        check=False,
+        **options,
     )
 
 

@@ -11,8 +11,8 @@ SAME_WORDS: Final = 0.9
 Words = frozenset[str]
 
 
-def without_near_copies(hits: Sequence[Hit]) -> list[Hit]:
-    """Return the hits in their order, without those that repeat an earlier one of the same document."""
+def without_near_copies(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """Return the first `limit` hits in their order, without those that repeat an earlier one of the same document."""
     kept: list[Hit] = []
     seen: dict[str, list[Words]] = {}
     for hit in hits:
@@ -21,6 +21,8 @@ def without_near_copies(hits: Sequence[Hit]) -> list[Hit]:
         if not any(_near(words, other) for other in of_document):
             of_document.append(words)
             kept.append(hit)
+        if len(kept) == limit:
+            break
     return kept
 
 

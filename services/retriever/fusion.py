@@ -21,12 +21,12 @@ def fuse(cosines: Mapping[str, float], words: Mapping[str, float], words_weight:
     With a weight, which belongs to the embedding model's scale, a score is cosine + weight * BM25 / best BM25: it
     keeps how much better one candidate is than the next. Without one it is the sum of 1 / (60 + rank).
     """
-    if not words:
+    best = max(words.values(), default=0.0)
+    if best <= 0:
         scores: Mapping[str, float] = cosines
     elif words_weight is None:
         scores = _by_rank(cosines, words)
     else:
-        best = max(words.values())
         scores = {each: cosine + words_weight * words.get(each, 0.0) / best for each, cosine in cosines.items()}
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 

@@ -23,7 +23,7 @@ class RetrieverSettings(EmbeddingModelSettings):
         default=100, ge=10, le=1_000, description="How deep each ranking of a hybrid search goes before they are fused."
     )
     rerank_model: str = Field(default=models.RERANK_MODEL, description="Pinned cross-encoder for `rerank`.")
-    rerank_candidates: int = Field(default=20, ge=2, le=100, description="First hits that are reranked.")
+    rerank_candidates: int = Field(default=10, ge=2, le=100, description="First hits that are reranked.")
     rerank_budget_seconds: float = Field(
-        default=1.5, gt=0, le=30, description="Time for reranking; without an order by then the search's own stands."
+        default=2.0, gt=0, le=30, description="Time for reranking; without an order by then the search's own stands."
     )

@@ -70,7 +70,7 @@ async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: in
         # Fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
         # deleted by then stays hidden, however long the search took.
         fences = await index.fences(query.tenant, {hit.document_id for hit in hits})
-        shown = without_near_copies(visible_hits(hits, fences, len(hits)))[: query.limit]
+        shown = without_near_copies(visible_hits(hits, fences, len(hits)), query.limit)
         # An update that became visible between the two reads hides the hits of its document; its own are there now.
         overtaking = overtaking_fences(hits, fences) - known
         if not overtaking and (len(shown) == query.limit or len(hits) < depth):

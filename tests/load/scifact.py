@@ -13,7 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +23,12 @@ import httpx
 
 from tests.load.machine import describe_machine
 from tests.load.reference import Reference, bare_model_rate, ndcg_at_10
-from tests.platform_process import PROJECT, RunningPlatform, rag, start_platform, wait_until
+from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform, wait_until
 
 TOP_K = 10
 LATENCY_QUERIES = 300
+WARM_UP_QUERIES = 20
+INGEST_SECONDS = 3600.0
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -70,12 +73,13 @@ def timed(call: Callable[[str], Any], texts: Sequence[str]) -> list[float]:
 class SearchClient:
     """One client on one kept connection, with nothing in it that would count as the platform's time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, mode: str = "dense") -> None:
+        self._mode = mode
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
 
     def search(self, query: str, top_k: int = TOP_K) -> list[dict[str, Any]]:
-        """Return the hits of a dense search."""
-        body = json.dumps({"query": query, "mode": "dense", "top_k": top_k, "collection": "scifact"})
+        """Return the hits of a search."""
+        body = json.dumps({"query": query, "mode": self._mode, "top_k": top_k, "collection": "scifact"})
         self._connection.request("POST", "/v1/search", body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         content = json.loads(answer.read())
@@ -98,7 +102,9 @@ def counts(platform: RunningPlatform) -> dict[str, int]:
 def ingest(platform: RunningPlatform, corpus: Path) -> float:
     """Ingest a corpus through the command line and return the seconds until all of it was indexed."""
     started = time.perf_counter()
-    done = rag("ingest", str(corpus), "--collection", "scifact", "--json", url=platform.url)
+    done = rag(
+        "ingest", str(corpus), "--collection", "scifact", "--json", url=platform.url, timeout_seconds=INGEST_SECONDS
+    )
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         sys.exit(f"rag ingest failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -125,29 +131,45 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         data, corpus = Path(folder) / "data", Path(folder) / "corpus.jsonl.gz"
         with gzip.open(corpus, "wt", encoding="utf-8") as out:
             out.writelines(json.dumps(document) + "\n" for document in documents)
-        platform = start_platform(data)
-        figures["start_seconds"] = platform.ready["seconds"]
-        figures["memory_idle_mb"] = memory_mb(platform)
-        seconds = ingest(platform, corpus)
-        figures["memory_after_ingest_mb"] = memory_mb(platform)
-        figures["counts"] = counts(platform)
-        figures["ingest"] = {"seconds": seconds, "chunks_per_s": figures["counts"]["index_chunks"] / seconds}
-        client = SearchClient(platform.url)
-        timed(client.search, texts[:20])
-        figures["search"] = percentiles(timed(client.search, texts))
-        found = {query_id: ranking(client.search(text, 50)) for query_id, text in judged.items()}
-        figures["ndcg_at_10"] = ndcg_at_10(qrels, found)
-        platform.kill_everything()
-        platform = start_platform(data)
-        figures["counts_after_kill"] = wait_until(lambda: counts(platform), "counts")
-        platform.stop()
+        with running_platform(data) as platform:
+            found = measure_platform(figures, platform, corpus, texts, judged)
+            figures["ndcg_at_10"] = ndcg_at_10(qrels, found)
+            platform.kill_everything()
+        with running_platform(data) as platform:
+            figures["counts_after_kill"] = wait_until(partial(counts, platform), "counts")
         with Reference(data / "index") as reference:
-            timed(reference.search, texts[:20])
-            figures["search_in_process"] = percentiles(timed(reference.search, texts))
+            figures["search_in_process"] = latency(reference.search, texts)
+            figures["hybrid_search_in_process"] = latency(reference.search_hybrid, texts)
             exact = {query_id: reference.exact(text, 50) for query_id, text in judged.items()}
             figures["ndcg_at_10_exact"] = ndcg_at_10(qrels, exact)
             figures["bare_model"] = bare_model_rate(reference.embedded_texts(arguments.bare_chunks))
     return figures
+
+
+def measure_platform(
+    figures: dict[str, Any],
+    platform: RunningPlatform,
+    corpus: Path,
+    texts: Sequence[str],
+    judged: Mapping[str, str],
+) -> dict[str, dict[str, float]]:
+    """Ingest and search, add the figures, and return the rankings of the judged queries."""
+    figures["start_seconds"] = platform.ready["seconds"]
+    figures["memory_idle_mb"] = memory_mb(platform)
+    seconds = ingest(platform, corpus)
+    figures["memory_after_ingest_mb"] = memory_mb(platform)
+    figures["counts"] = counts(platform)
+    figures["ingest"] = {"seconds": seconds, "chunks_per_s": figures["counts"]["index_chunks"] / seconds}
+    client = SearchClient(platform.url)
+    figures["search"] = latency(client.search, texts)
+    figures["hybrid_search"] = latency(SearchClient(platform.url, "hybrid").search, texts)
+    return {query_id: ranking(client.search(text, 50)) for query_id, text in judged.items()}
+
+
+def latency(search: Callable[[str], Any], texts: Sequence[str]) -> dict[str, float]:
+    """Return p50 and p99 of searches one after the other, after a few that only warm up."""
+    timed(search, texts[:WARM_UP_QUERIES])
+    return percentiles(timed(search, texts))
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ def test_the_best_stands_first(weight: float | None) -> None:
     assert list(fuse(COSINES, WORDS, weight)) == ["c", "b", "a"]
 
 
+@pytest.mark.parametrize("words", [{}, {"c": 0.0}])
 @pytest.mark.parametrize("weight", [0.4, None])
-def test_without_words_meaning_alone_decides(weight: float | None) -> None:
-    assert fuse(COSINES, {}, weight) == COSINES
+def test_without_words_meaning_alone_decides(weight: float | None, words: dict[str, float]) -> None:
+    assert fuse(COSINES, words, weight) == COSINES
 
 
 def test_the_scale_of_the_shipped_model_is_known_whatever_its_build() -> None:
