@@ -98,8 +98,12 @@ def _is_row(text: str) -> bool:
 
 
 def _names_columns(row: str, below: str) -> bool:
-    """A first row names columns when a rule is drawn below it, or when the numbers begin below it."""
-    if not (_is_row(row) and _is_row(below)):
+    """A first row names columns when a rule is drawn below it, or when the numbers begin below it.
+
+    A row whose cells bring their names along (`name: value`, as CSV is read) needs nobody to name them.
+    """
+    cells = row.split(_CELL_SEPARATOR)
+    if not (_is_row(row) and _is_row(below)) or all(": " in cell for cell in cells):
         return False
     return bool(_TABLE_RULE.fullmatch(below)) or (not _DIGIT.search(row) and bool(_DIGIT.search(below)))
 

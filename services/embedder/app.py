@@ -38,10 +38,12 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
         service.consume(topology.EMBEDDER, ChunksReady, handlers.on_chunks_ready, workers=settings.embedder_workers)
         service.respond(subjects.EMBED_QUERY, EmbedRequest, handlers.on_embed)
         service.health.checks["model"] = describe
-        yield
-        await model.close()
-        if next_model is not None:
-            await next_model.close()
+        try:
+            yield
+        finally:
+            await model.close()
+            if next_model is not None:
+                await next_model.close()
 
     return lifespan
 

@@ -1,6 +1,9 @@
 """What the embedder consumes and answers."""
 
+import asyncio
+import time
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +18,10 @@ from shared.messaging.publishing import Publisher, message_id
 
 log = get_logger(__name__)
 
+# An endpoint that hangs costs loading a seventh of its time at most.
+NEXT_PATIENCE_SECONDS: Final = 10.0
+NEXT_PAUSE_SECONDS: Final = 60.0
+
 
 class EmbedderHandlers:
     """Bulk work from the queue, queries by request; while a next model takes over, bulk work gets its vectors too."""
@@ -22,6 +29,7 @@ class EmbedderHandlers:
     def __init__(self, embedder: Embedder, publisher: Publisher, next_embedder: Embedder | None = None) -> None:
         self._embedder = embedder
         self._next = next_embedder
+        self._next_again = 0.0
         self._publisher = publisher
 
     async def on_chunks_ready(self, message: ChunksReady, delivery: Delivery) -> None:
@@ -63,12 +71,15 @@ class EmbedderHandlers:
 
     async def _next_vectors(self, texts: list[str]) -> list[bytes] | None:
         """Return the next model's vectors, or None when it fails: it must not hold up what the present one can do."""
-        if self._next is None:
+        if self._next is None or time.monotonic() < self._next_again:
             return None
         try:
-            return [_raw(vector) for vector in await self._next.embed_passages(texts)]
-        except (PlatformError, InvalidVector) as error:
-            log.warning("next_model_failed", model=self._next.fingerprint, reason=str(error), left_to="rag reindex")
+            async with asyncio.timeout(NEXT_PATIENCE_SECONDS):
+                return [_raw(vector) for vector in await self._next.embed_passages(texts)]
+        except (PlatformError, InvalidVector, TimeoutError) as error:
+            reason = str(error) or f"no answer within {NEXT_PATIENCE_SECONDS:g} s"
+            log.warning("next_model_failed", model=self._next.fingerprint, reason=reason, left_to="rag reindex")
+            self._next_again = time.monotonic() + NEXT_PAUSE_SECONDS
             return None
 
     def _embedded(self, message: ChunksReady, vectors: Vectors, next_vectors: list[bytes] | None) -> ChunksEmbedded:

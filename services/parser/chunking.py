@@ -64,6 +64,12 @@ class _Pack:
         same_place = (self.body.heading_path, self.body.page) == (section.heading_path, section.page)
         return same_place and (self.body.kind == "heading" or self.size + size <= limit)
 
+    @property
+    def headings(self) -> int:
+        """How many of the path's headings the text begins with."""
+        leads = self.lead or self.body.kind == "heading"
+        return self.texts[0].count("\n") + 1 if leads else 0
+
     def add(self, section: Section, size: int) -> None:
         """Append a section."""
         if self.body.kind == "heading":
@@ -92,11 +98,16 @@ class Chunker:
         ordinal = 0
         for pack in self._packs(sections):
             path, page = pack.body.heading_path, pack.body.page
-            prefix = prefix_for(title, path, self._count_tokens, self._limits.prefix_tokens)
+            # The headings that a piece begins with need not stand in front of it once more.
+            above = self._prefix(title, path[: len(path) - pack.headings])
+            behind = self._prefix(title, path) if pack.headings else above
             for offset, text in self._pieces(pack):
                 start = pack.start + offset
-                yield Chunk(ordinal, text, path, page, start, start + len(text), prefix)
+                yield Chunk(ordinal, text, path, page, start, start + len(text), behind if offset else above)
                 ordinal += 1
+
+    def _prefix(self, title: str | None, path: Sequence[str]) -> str:
+        return prefix_for(title, path, self._count_tokens, self._limits.prefix_tokens)
 
     def _packs(self, sections: Iterable[Section]) -> Iterator[_Pack]:
         start = 0

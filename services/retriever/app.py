@@ -58,11 +58,13 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
         service.health.checks["index"] = partial(describe, generations)
         following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None
-        yield
-        await asyncio.to_thread(reranker.close)
-        if following is not None:
-            following.cancel()
-        await generations.close()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(reranker.close)
+            if following is not None:
+                following.cancel()
+            await generations.close()
 
     return lifespan
 

@@ -92,7 +92,7 @@ class QdrantEdgeCatalogue:
             return _State(found["active"], found["upcoming"])
         except (ValueError, KeyError, TypeError) as error:
             raise IndexUnreadable(
-                f"{self._file} is damaged ({error}); write the fingerprint of the model to search by into it"
+                f"{self._file} is damaged ({error}); delete it: the first index in the folder is then searched"
             ) from error
 
     def _write(self, state: _State) -> None:

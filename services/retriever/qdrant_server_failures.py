@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
@@ -17,6 +18,7 @@ def reaching(action: str) -> Iterator[None]:
     except (ResponseHandlingException, ResourceExhaustedResponse) as error:
         raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
     except UnexpectedResponse as error:
-        if error.status_code is not None and error.status_code < 500:
+        # A collection that is not there is one that another replica begins anew at this moment.
+        if error.status_code is not None and error.status_code < 500 and error.status_code != HTTPStatus.NOT_FOUND:
             raise
         raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error

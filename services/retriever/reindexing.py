@@ -7,6 +7,7 @@ copies what the next index lacks and nothing else.
 
 import asyncio
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -179,8 +180,15 @@ def _cursor(stage: str, start: str | None) -> str:
     return f"{stage}:{start or ''}"
 
 
+def _is_point_id(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
 def _read_cursor(cursor: str | None) -> tuple[str, str | None]:
     stage, _, start = (cursor or _cursor(_FENCES, None)).partition(":")
-    if stage not in (_FENCES, _CHUNKS):
+    if stage not in (_FENCES, _CHUNKS) or not (start == "" or _is_point_id(start)):
         raise Rejected(f"cursor {cursor!r} is none that a step has answered", code="invalid_cursor", field="cursor")
     return stage, start or None

@@ -78,8 +78,8 @@ async def test_a_document_comes_back_as_chunks_and_an_outcome(sandbox: Sandbox) 
     chunks, outcome, _ = await read(sandbox, work)
     assert outcome == ExtractionOutcome("text/markdown", "Pumps", chunks=2, characters=40)
     assert [(chunk.text, chunk.heading_path, chunk.prefix) for chunk in chunks] == [
-        ("Pumps\n\nThe pump starts.", ("Pumps",), "Manual > Pumps\n\n"),
-        ("Stop\n\nIt stops.", ("Pumps", "Stop"), "Manual > Pumps > Stop\n\n"),
+        ("Pumps\n\nThe pump starts.", ("Pumps",), "Manual\n\n"),
+        ("Stop\n\nIt stops.", ("Pumps", "Stop"), "Manual > Pumps\n\n"),
     ]
 
 

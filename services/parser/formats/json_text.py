@@ -6,7 +6,7 @@ own, with paths that begin in it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from services.parser.document import Block, Extracted, Heading, Section, Source
@@ -27,8 +27,11 @@ def extract(source: Source) -> Extracted:
     text = source.text()
     reader = _Reader()
     found = reader.blocks(text)
-    first = next(found, None)
-    return Extracted(reader.title, chain([first] if first else [], found))
+    begun = list(islice(found, 1))
+    # Where the first value is read to its end, another may follow: JSONL, whose lines have titles of their own.
+    begun += islice(found, 0 if reader.open else 1)
+    alone = reader.open or len(begun) < 2
+    return Extracted(reader.title if alone else None, chain(begun, found))
 
 
 @dataclass(slots=True)
@@ -87,7 +90,7 @@ class _Reader:
         path, label = self._place()
         if path != self.path or len(self.lines) >= _MAX_SECTION_LINES or self.length > _MAX_SECTION_CHARACTERS:
             yield from self._end_section()
-        if not path and label == "title" and self.title is None:
+        if label == "title" and self.title is None and len(self.open) == 1 and not self.open[0].array:
             self.title = value
         if label == self.label and label and self.lines:
             # The values of an array stand side by side.

@@ -8,7 +8,7 @@ from services.parser.document import Block, Extracted, Heading, Section, Source
 
 _HEADLINE: Final = re.compile(r"(\*+)[ \t]+(.*)")
 _KEYWORD_OF_TASK: Final = re.compile(r"(?:TODO|DONE|NEXT|WAITING|CANCELLED)\s+|\[#[A-Za-z0-9]\]\s+|COMMENT\s+")
-_TAGS: Final = re.compile(r"\s+:[\w@#%:]+:\s*$")
+_TAGS: Final = re.compile(r"(?<=\s):[\w@#%:]+:$")
 _TITLE: Final = re.compile(r"#\+title:\s*(.+)", re.I)
 _BEGIN: Final = re.compile(r"\s*#\+begin_(\w+)", re.I)
 _KEYWORD: Final = re.compile(r"\s*#(?:\+(?:end_\w+|\w[\w-]*(?:\[[^\]]*\])?:)|\s|$)", re.I)
@@ -54,7 +54,7 @@ def _headline(lines: list[str], start: int) -> Taken | None:
 
 def _headline_text(text: str) -> str:
     """Return a headline without what makes it a task: state, priority, tags."""
-    text = _TAGS.sub("", text)
+    text = _TAGS.sub("", text.rstrip())
     while match := _KEYWORD_OF_TASK.match(text):
         text = text[match.end() :]
     return _plain(text).strip()

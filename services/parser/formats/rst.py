@@ -44,7 +44,7 @@ _SILENT_DIRECTIVES: Final = frozenset(
     }
 )
 _ROLE: Final = re.compile(r":[a-zA-Z][\w:+.-]{0,60}:`(?:~|!)?([^`]+)`")
-_ROLE_TARGET: Final = re.compile(r"`([^`<]+?)\s*<[^`>]+>`_{0,2}")
+_ROLE_TARGET: Final = re.compile(r"`([^`<]*+)<[^`>]+>`_{0,2}")
 
 _BLOCKS_BEFORE_TITLE: Final = 20
 _MAX_DEPTH: Final = 20
@@ -225,4 +225,4 @@ def _section(lines: list[str], kind: SectionKind) -> Section:
 
 def _plain(text: str) -> str:
     """Return the text without roles and link targets, whose names are for the machine."""
-    return _ROLE_TARGET.sub(r"\1", _ROLE.sub(r"`\1`", text))
+    return _ROLE_TARGET.sub(lambda match: match.group(1).rstrip(), _ROLE.sub(r"`\1`", text))

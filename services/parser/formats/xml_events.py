@@ -1,7 +1,7 @@
 """XML as a stream of starts, text and ends, read leniently and without anything from outside.
 
 No document type declaration reaches the parser: what entities stand for is read here, and only when it is plain text.
-An entity of entities, which is what a bomb is made of, stands for nothing.
+An entity of entities, which is what a bomb is made of, stands for a blank.
 """
 
 import re
@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 _PIECE_CHARACTERS: Final = 64 << 10
-_DECLARATION: Final = re.compile(r"\s*<\?xml[^>]*\?>")
+_DECLARATION: Final = re.compile(r"<\?xml[^>]*\?>")
 # Entities may hold brackets in quotes, so the end is the first bracket that closes the whole declaration.
 _DOCTYPE: Final = re.compile(r"<!DOCTYPE[^\[>]*(?:\[(.*?)\]\s*)?>", re.S)
 _ENTITY: Final = re.compile(
@@ -42,7 +42,9 @@ def events(text: str) -> Iterator[XmlEvent]:
     collected: list[XmlEvent] = []
     # The XML is UTF-8 by now, whatever its declaration says.
     target: Any = _Target(collected)
-    parser = etree.XMLParser(target=target, encoding="utf-8", recover=True, no_network=True, load_dtd=False)
+    parser = etree.XMLParser(
+        target=target, encoding="utf-8", recover=True, no_network=True, load_dtd=False, resolve_entities=False
+    )
     body = _without_doctype(text)
     with suppress(etree.XMLSyntaxError):
         for start in range(0, len(body), _PIECE_CHARACTERS):
@@ -79,14 +81,17 @@ def _local(tag: str) -> str:
 
 
 def _without_doctype(text: str) -> str:
-    text = _DECLARATION.sub("", text, count=1).lstrip()
+    text = text.lstrip()
+    declaration = _DECLARATION.match(text)
+    text = text[declaration.end() :].lstrip() if declaration else text
     doctype = _DOCTYPE.match(text, max(0, text.find("<!DOCTYPE")))
     subset = (doctype.group(1) or "") if doctype else ""
     entities = {name: unescape(value) for name, _, value in _ENTITY.findall(subset)}
     if doctype:
         text = text[: doctype.start()] + text[doctype.end() :]
-    text = text.replace("<!DOCTYPE", "&lt;!DOCTYPE")
-    return _REFERENCE.sub(lambda match: _replacement(match.group(1), entities), text)
+    # References first: what one leaves behind must not make a declaration, or another reference, of its neighbours.
+    text = _REFERENCE.sub(lambda match: _replacement(match.group(1), entities), text)
+    return text.replace("<!DOCTYPE", "&lt;!DOCTYPE")
 
 
 def _replacement(name: str, entities: Mapping[str, str]) -> str:
@@ -94,4 +99,4 @@ def _replacement(name: str, entities: Mapping[str, str]) -> str:
     if name in _PREDEFINED:
         return f"&{name};"
     known = entities[name] if name in entities else unescape(f"&{name};")
-    return "" if known == f"&{name};" else escape(known)
+    return " " if known == f"&{name};" else escape(known)

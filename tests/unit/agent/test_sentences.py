@@ -45,6 +45,7 @@ def test_what_only_looks_like_an_end_does_not_end_a_sentence(source: str) -> Non
         ("| a | b |\n|---|:-:|\n| c | d |", ["| c | d |"]),
         ("Holm | Lindby. East. | 3\nBerg | Uddby | 4", ["Holm | Lindby. East. | 3", "Berg | Uddby | 4"]),
         ("Holm | 3\nBerg | none\nLund | 4", ["Holm | 3", "Berg | none", "Lund | 4"]),
+        ("Name: Bob | City: Rome\nName: Ann | Age: 30", ["Name: Bob | City: Rome", "Name: Ann | Age: 30"]),
         ("keeper | town\nHolm | Lindby", ["keeper | town", "Holm | Lindby"]),
         ("first block\r\n\r\nsecond block", ["first block", "second block"]),
         ("", []),

@@ -72,6 +72,7 @@ def test_a_heading_is_never_left_behind() -> None:
     first, *_ = chunked(*sections, Section("A\nB", "heading", ("A", "B")), Section("pump", heading_path=("A", "B")))
     *_, last = chunked(*sections, Section("A\nB", "heading", ("A", "B")), Section("pump", heading_path=("A", "B")))
     assert first.text.startswith("A\n\npump")
+    assert (first.prefix, last.prefix) == ("", "")
     assert last.text == "A\nB\n\npump"
 
 

@@ -107,3 +107,16 @@ def leaves(value: object) -> list[str]:
     if isinstance(value, list):
         return [leaf for inner in value for leaf in leaves(inner)]
     return [value if isinstance(value, str) else json.dumps(value)]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ('{"title": "T", "a": 1}', "T"),
+        ('{"title": "T"}\n{"title": "U"}', None),
+        ('[{"title": "T"}, {"title": "U"}]', None),
+        ('{"a": {"title": "T"}, "b": 1}', None),
+    ],
+)
+def test_only_a_single_object_names_the_document(text: str, title: str | None) -> None:
+    assert extract(Source(text.encode(), "application/json")).title == title

@@ -138,3 +138,16 @@ def test_a_database_is_read_in_parts() -> None:
 @given(st.text(st.sampled_from("<>/=\"'!?-[]& abrx1;\n"), max_size=120))
 def test_no_markup_fails(markup: str) -> None:
     assert all(isinstance(text, str) for text in texts(markup))
+
+
+@pytest.mark.parametrize(
+    ("markup", "expected"),
+    [
+        ("<!DOC&zz;TYPE r [<!ENTITY a 'expanded'>]><r>&&zz;a;</r>", []),
+        ("<r>&&zz;lt;x</r>", ["lt;x"]),
+        (" " * 300_000 + "<r>text</r>", ["text"]),
+    ],
+    ids=["a declaration", "a reference", "a run of blanks"],
+)
+def test_what_an_unknown_reference_leaves_behind_makes_nothing_new(markup: str, expected: list[str]) -> None:
+    assert texts(markup) == expected
