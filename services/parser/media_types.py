@@ -139,7 +139,9 @@ def _binary_type(content: bytes) -> str | None:
         return _zip_type(content)
     if content.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         return _ole_type(content)
-    return next((media_type for mark, media_type in _SIGNATURES if content.startswith(mark)), None)
+    # Mail programs and editors set blanks and a byte order mark in front of RTF.
+    beginning = content[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((media_type for mark, media_type in _SIGNATURES if beginning.startswith(mark)), None)
 
 
 def _zip_type(content: bytes) -> str:

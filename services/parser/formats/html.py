@@ -12,6 +12,7 @@ from typing import Final
 from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode, SelectolaxError
 
 from services.parser.document import Block, Extracted, Heading, Section, SectionKind, Source
+from services.parser.formats.tables import Table
 
 _SKIPPED: Final = frozenset(
     {
@@ -45,7 +46,6 @@ _SPACES: Final = re.compile(r"\s+")
 _BLANKS: Final = re.compile(" {2,}")
 _SPACED_BREAK: Final = re.compile(r" *\n *")
 _MAX_INDENTED_LEVELS: Final = 16
-_CELL_SEPARATOR: Final = " | "
 _XML_DECLARATION: Final = re.compile(r"\s*<\?xml\s")
 _SELF_CLOSED: Final = re.compile(r"<([A-Za-z][\w:-]*)(\s[^<>]*)?/>")
 _VOID: Final = frozenset(
@@ -149,17 +149,18 @@ def _visible(node: LexborNode, tag: str) -> bool:
 
 @dataclass(slots=True)
 class _Container:
-    """An open list or table; `cells` are those of the open row."""
+    """An open list or table; `cells` are those of the open row, `rows` what became of the rows before."""
 
     kind: SectionKind
     ordered: bool = False
     items: int = 0
     cells: list[str] = field(default_factory=list)
+    rows: Table = field(default_factory=Table)
 
 
 @dataclass(slots=True)
 class _Collector:
-    """Turns the walk into blocks: inline text gathers to lines, lines of a list or table to one section."""
+    """Turns the walk into blocks: inline text gathers to lines, lines of a list to one section, rows to tables."""
 
     inline: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
@@ -262,16 +263,13 @@ class _Collector:
             yield Section(line)
 
     def _end_row(self, table: _Container) -> Iterator[Block]:
-        cells = [cell.replace("\n", " ") for cell in table.cells]
-        if len(cells) == 1 and cells[0]:
-            # A row of one cell is layout: its paragraphs are paragraphs of the page.
-            yield from self._end_section()
-            yield from map(Section, table.cells[0].split("\n"))
-        elif any(cells):
-            self.lines.append(_CELL_SEPARATOR.join(cells))
+        yield from table.rows.row(table.cells)
         table.cells.clear()
 
     def _end_section(self) -> Iterator[Block]:
+        top = self.containers[-1] if self.containers else None
+        if top and top.kind == "table":
+            yield from top.rows.end()
         if self.lines:
-            yield Section("\n".join(self.lines), self.containers[-1].kind)
+            yield Section("\n".join(self.lines), "list")
             self.lines.clear()

@@ -44,7 +44,7 @@ _SPACES: Final = re.compile(r"[^\S\n\t]+")
 def extract(source: Source) -> Extracted:
     """Read RTF; its title is that of the document information, else a heading of level 1 that stands first."""
     reader = _Reader()
-    found = reader.blocks(source.content)
+    found = reader.blocks(source.content[max(0, source.content.find(b"{")) :])
     first = next(found, None)
     opening = first.text if isinstance(first, Heading) and first.level == 1 else None
     return Extracted(reader.title.strip() or opening, chain([first] if first else [], found))

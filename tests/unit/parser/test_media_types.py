@@ -90,6 +90,8 @@ def test_text_is_what_it_is_declared_or_named(
         (OLE, "application/x-ole-storage"),
         (ole({"PowerPoint Document": "Workbook".encode("utf-16-le")}), "application/vnd.ms-powerpoint"),
         (ole({"Book": b"x"}), "application/vnd.ms-excel"),
+        (b"\xef\xbb\xbf{\\rtf1 hello}", "application/rtf"),
+        (b"\r\n {\\rtf1 hello}", "application/rtf"),
         (b"hello\0world" * 50, BINARY),
         (bytes(range(256)) * 4, BINARY),
     ],
