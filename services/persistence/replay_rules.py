@@ -38,6 +38,11 @@ def refusal_of(letter: DeadLetter) -> Refusal | None:
         return Refusal("not_replayable", "nobody waits for the answer to this question any more; ask it again")
     if letter.stream not in _REPLAYABLE or not _goes_where_it_came_from(letter):
         return Refusal("not_replayable", f"a message of {letter.subject} can't be sent again; discard this letter")
+    if letter.stream == INGEST and letter.document_id is None:
+        # Nobody could tell what it would overwrite.
+        return Refusal(
+            "not_replayable", "this message tells of no document; mend it and publish it, discard this letter"
+        )
     return None
 
 

@@ -106,8 +106,6 @@ class Replays:
 
     async def _send_as_last_write(self, letter: DeadLetter, payload: bytes) -> Published:
         """Publish on INGEST only if no later write to the document was accepted up to that very moment."""
-        if letter.document_id is None:
-            return await self._publish(letter, payload, {})
         after = await self._ingest.recorded()
         for _ in range(MAX_ATTEMPTS):
             last = await self._ingest.last()
@@ -176,7 +174,7 @@ def _conflict(refusal: replay_rules.Refusal) -> Conflict:
 
 
 def _replayed(letter: DeadLetter, document: letters.KnownDocument, published: Published) -> ReplayOutcome:
-    new_revision = letter.stream == replay_rules.INGEST and letter.document_id is not None
+    new_revision = letter.stream == replay_rules.INGEST
     return ReplayOutcome(
         seq=letter.sequence,
         status="replayed",

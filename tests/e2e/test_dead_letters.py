@@ -53,9 +53,13 @@ def document_is(api: httpx.Client, document_id: str, status: str) -> dict[str, A
 
 
 def letter_of(api: httpx.Client, document_id: str) -> dict[str, Any]:
-    [letter] = [item for item in api.get(LETTERS).json()["items"] if item["document_id"] == document_id]
-    found: dict[str, Any] = letter
-    return found
+    """Return the letter; a broken message fails its document a moment before its letter is recorded."""
+
+    def found() -> list[dict[str, Any]]:
+        return [item for item in api.get(LETTERS).json()["items"] if item["document_id"] == document_id]
+
+    [letter] = wait_until(found, f"the letter of {document_id} is listed")
+    return dict(letter)
 
 
 def letters_of_parser(api: httpx.Client) -> int:
@@ -71,6 +75,7 @@ def test_a_broken_document_is_listed_shown_mended_replayed_and_found(
     publish(platform, document)
     failed = document_is(api, "kiel", "failed")
     assert failed["error"]["code"] == "object_missing"
+    letter_of(api, "kiel")
     listed = json.loads(rag("dead-letters", "list", "--code", "object_missing", "--json", url=platform.url).stdout)
     [letter] = [item for item in listed["items"] if item["document_id"] == "kiel"]
     seq = str(letter["seq"])

@@ -73,9 +73,15 @@ def test_work_on_an_outdated_revision_is_refused(stream: str) -> None:
     assert (refusal.code, "revision 6" in refusal.message) == ("newer_revision", True)
 
 
-def test_a_fact_and_a_message_about_no_document_are_never_outdated() -> None:
+def test_a_fact_is_never_outdated() -> None:
     assert outdated(replace(LETTER, stream="FACTS"), 6) is None
-    assert outdated(replace(LETTER, document_id=None, revision=None), 6) is None
+
+
+def test_a_message_that_tells_of_no_document_is_not_sent_again() -> None:
+    """INVARIANT: the later write wins. What it would overwrite nobody could tell."""
+    refusal = refusal_of(replace(LETTER, document_id=None, revision=None))
+    assert refusal is not None
+    assert refusal.code == "not_replayable"
 
 
 @pytest.mark.parametrize(
