@@ -5,7 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import chunks, codec, documents, errors, facts, health, queries, reads, retrieval, subjects, topology
+from contracts import (
+    chunks,
+    codec,
+    dead_letters,
+    documents,
+    errors,
+    facts,
+    health,
+    queries,
+    reads,
+    retrieval,
+    subjects,
+    topology,
+)
 from contracts.messages import Message
 
 FOLDER: Final = Path(__file__).resolve().parent
@@ -30,6 +43,10 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.READ_DOCUMENTS: (reads.DocumentListQuery, reads.DocumentPage),
     subjects.READ_COLLECTIONS: (reads.CollectionsQuery, reads.CollectionList),
     subjects.READ_IDEMPOTENCY: (reads.IdempotencyQuery, reads.IdempotencyReply),
+    subjects.READ_DEAD_LETTERS: (dead_letters.DeadLetterListQuery, dead_letters.DeadLetterPage),
+    subjects.READ_DEAD_LETTER: (dead_letters.DeadLetterQuery, dead_letters.DeadLetterContent),
+    subjects.REPLAY_DEAD_LETTERS: (dead_letters.ReplayRequest, dead_letters.ReplayReply),
+    subjects.DISCARD_DEAD_LETTER: (dead_letters.DiscardRequest, dead_letters.DiscardReply),
     subjects.HEALTH: (health.HealthRequest, health.HealthReply),
 }
 HEADERS: Final[dict[str, str]] = {

@@ -40,6 +40,10 @@ READ_DOCUMENT: Final = "rag.v1.read.document"
 READ_DOCUMENTS: Final = "rag.v1.read.documents"
 READ_COLLECTIONS: Final = "rag.v1.read.collections"
 READ_IDEMPOTENCY: Final = "rag.v1.read.idempotency"
+READ_DEAD_LETTER: Final = "rag.v1.read.dead-letter"
+READ_DEAD_LETTERS: Final = "rag.v1.read.dead-letters"
+REPLAY_DEAD_LETTERS: Final = "rag.v1.dead-letters.replay"
+DISCARD_DEAD_LETTER: Final = "rag.v1.dead-letters.discard"
 HEALTH: Final = "rag.v1.health"
 
 UPLOADS_BUCKET: Final = "uploads"
@@ -53,6 +57,8 @@ HEADER_IDEMPOTENCY: Final = "Rag-Idempotency"
 HEADER_CONTENT_TYPE: Final = "Content-Type"
 HEADER_MESSAGE_ID: Final = "Nats-Msg-Id"
 HEADER_ERROR: Final = "Rag-Error"
+HEADER_REPLAY_OF: Final = "Rag-Replay-Of"
+HEADER_EXPECTED_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 
 HEADER_DEAD_REASON: Final = "Rag-Dead-Reason"
 HEADER_DEAD_CODE: Final = "Rag-Dead-Code"
@@ -65,12 +71,15 @@ HEADER_DEAD_CONSUMER: Final = "Rag-Dead-Consumer"
 HEADER_DEAD_DELIVERIES: Final = "Rag-Dead-Deliveries"
 HEADER_DEAD_OBJECT: Final = "Rag-Dead-Object"
 DEAD_HEADER_PREFIX: Final = "Rag-Dead-"
+DEAD_ORIGINAL_PREFIX: Final = "Rag-Dead-Original-"
+DEAD_OBJECT_PREFIX: Final = "dead/"
 
 CONTENT_TYPE_JSON: Final = "application/json"
 CONTENT_TYPE_MSGPACK: Final = "application/msgpack"
 
 TENANT_PATTERN: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
 _INGEST_PREFIX: Final = "rag.v1.ingest."
+_LETTER_HEADERS: Final = frozenset({HEADER_TRACEPARENT, HEADER_TRACESTATE, HEADER_TENANT.lower()})
 
 
 def ingest(tenant: str) -> str:
@@ -96,6 +105,25 @@ def answers(query_id: str) -> str:
 def dead(consumer: str) -> str:
     """Return the dead-letter subject of a durable consumer."""
     return f"rag.v1.dead.{consumer}"
+
+
+def header_in_letter(name: str) -> str:
+    """Return the name under which a dead letter keeps a header of its message.
+
+    A header that means something on the letter itself gets a prefix: it must neither be lost nor take effect.
+    """
+    return DEAD_ORIGINAL_PREFIX + name if _speaks_of_letter(name) else name
+
+
+def header_of_original(name: str) -> str | None:
+    """Return the name that a letter's header had on its message, None for one that speaks of the letter."""
+    if name.startswith(DEAD_ORIGINAL_PREFIX):
+        return name.removeprefix(DEAD_ORIGINAL_PREFIX)
+    return None if _speaks_of_letter(name) else name
+
+
+def _speaks_of_letter(name: str) -> bool:
+    return name.lower().startswith(("nats-", "rag-dead-")) or name.lower() in _LETTER_HEADERS
 
 
 def template_of(subject: str) -> str:

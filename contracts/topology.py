@@ -14,6 +14,7 @@ MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 MINUTE: Final = 60.0
 DAY: Final = 24 * 60 * MINUTE
+DEAD_LETTER_DAYS: Final = 30
 
 # The window must outlive the slowest redelivery of the message whose effect is published again, else the repeat of a
 # publish after a crash is a second message.
@@ -189,7 +190,7 @@ STREAMS: Final[tuple[Stream, ...]] = (
         Storage.FILE,
         Discard.OLD,
         max_bytes=GIB,
-        max_age_seconds=30 * DAY,
+        max_age_seconds=DEAD_LETTER_DAYS * DAY,
         consumers=(DEAD_LETTERS,),
     ),
     Stream(
@@ -216,5 +217,6 @@ class Bucket:
     max_age_seconds: float
 
 
-# Payloads are removed when their document is indexed; the age only catches what a crash left behind.
-UPLOADS: Final = Bucket(subjects.UPLOADS_BUCKET, max_bytes=8 * GIB, max_age_seconds=7 * DAY)
+# Payloads are removed when their document is parsed, or with their dead letter. The age only catches what a crash left
+# behind; it must outlive every letter, whose replay needs the payload.
+UPLOADS: Final = Bucket(subjects.UPLOADS_BUCKET, max_bytes=8 * GIB, max_age_seconds=DEAD_LETTER_DAYS * DAY + DAY)

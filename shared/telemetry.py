@@ -1,6 +1,6 @@
 """Traces and metrics: one tracer and one meter per process, W3C context on every hop."""
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, ParentBased, Sampler
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.settings import PlatformSettings
@@ -70,10 +70,16 @@ def span(
     *,
     headers: Mapping[str, str] | None = None,
     attributes: Mapping[str, Any] | None = None,
+    links: Sequence[Link] | None = None,
 ) -> Iterator[Span]:
-    """Run a block inside a span, the child of what `headers` carry (else of the current span)."""
+    """Run a block inside a span, the child of what `headers` carry (else of the current span).
+
+    With `links` it begins a trace of its own, which points at where it comes from.
+    """
     parent = _PROPAGATOR.extract({key.lower(): value for key, value in headers.items()}) if headers else None
-    current = tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes or {}))
+    if links is not None:
+        parent = otel_context.Context()
+    current = tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes or {}), links=links)
     token = otel_context.attach(trace.set_span_in_context(current, parent))
     try:
         yield current
@@ -85,6 +91,13 @@ def span(
         # Both in a finally: a context left attached would become the parent of unrelated work.
         otel_context.detach(token)
         current.end()
+
+
+def links_to(*traceparents: str | None) -> list[Link]:
+    """Return links to the spans that W3C trace headers name, and to the current one; what names none is left out."""
+    contexts = [_PROPAGATOR.extract({"traceparent": text}, otel_context.Context()) for text in traceparents if text]
+    spans = [trace.get_current_span(context).get_span_context() for context in contexts]
+    return [Link(one) for one in (*spans, trace.get_current_span().get_span_context()) if one.is_valid]
 
 
 def current_trace_id() -> str:

@@ -70,6 +70,10 @@ class Gateway:
         found: dict[str, Any] = _reply(response)
         return found
 
+    async def delete(self, path: str) -> Any:
+        """Return the JSON reply of a DELETE."""
+        return _reply(await self._send("DELETE", path))
+
     async def post(
         self,
         path: str,

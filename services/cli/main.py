@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli.ask import ask
+from services.cli.dead_letters import LETTER_COMMANDS, dead_letters
 from services.cli.doctor import doctor
 from services.cli.documents import documents
 from services.cli.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, CommandError
@@ -32,6 +33,7 @@ def build_app() -> typer.Typer:
     app.callback(invoke_without_command=True)(_common_options)
     for command in COMMANDS:
         app.command()(command)
+    app.add_typer(dead_letters(), name="dead-letters")
     return app
 
 
@@ -73,7 +75,9 @@ def _common_options(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(EXIT_USAGE)
-    context.default_map = {command.__name__: {"url": url, "as_json": as_json} for command in COMMANDS}
+    common = {"url": url, "as_json": as_json}
+    context.default_map = {command.__name__: common for command in COMMANDS}
+    context.default_map["dead-letters"] = {name: common for name in LETTER_COMMANDS}
 
 
 def _fail(message: str, code: int) -> int:

@@ -118,7 +118,7 @@ def _services(services: dict[str, Any]) -> Table:
 
 
 def _stages(stages: list[dict[str, Any]]) -> Table:
-    columns = ("backlog", "in flight", "redelivered", "per second", "consumers")
+    columns = ("backlog", "in flight", "redelivered", "dead", "per second", "consumers")
     table = _table("stage", *columns, numbers=columns)
     for stage in stages:
         table.add_row(
@@ -126,6 +126,7 @@ def _stages(stages: list[dict[str, Any]]) -> Table:
             str(stage.get("backlog", 0)),
             str(stage.get("in_flight", 0)),
             str(stage.get("redelivered", 0)),
+            str(stage.get("dead_letters", "-")),
             f"{stage['rate_per_s']:.1f}" if isinstance(stage.get("rate_per_s"), int | float) else "-",
             str(stage.get("consumers_seen", "-")),
         )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from contracts.retrieval import REINDEX_STEP_SECONDS
 from services.gateway.answers import Questions
 from services.gateway.components import Components
+from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
@@ -35,6 +36,7 @@ class Gateway:
     reads: Reads
     ingestion: Ingestion
     deletion: Deletion
+    dead_letters: DeadLetterDesk
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
@@ -56,13 +58,15 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     components = Components(
         client, service.health.report, broker_url=settings.nats_url, timeout_seconds=settings.gateway_scatter_seconds
     )
+    patient = Requester(client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
     return Gateway(
         settings=settings,
         requester=requester,
-        patient_requester=Requester(client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS),
+        patient_requester=patient,
         reads=reads,
         ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
         deletion=Deletion(publisher, requester, reads, recent),
+        dead_letters=DeadLetterDesk(requester, patient, recent),
         notices=notices,
         progress=DocumentProgress(
             notices,

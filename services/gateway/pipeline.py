@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -11,8 +11,9 @@ from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo, StreamInfo
 from nats.js.errors import NotFoundError
 
+from contracts import subjects
 from contracts.health import HealthReply
-from contracts.topology import CONSUMERS, STREAMS, Consumer
+from contracts.topology import CONSUMERS, DEAD_LETTERS, STREAMS, Consumer
 from services.gateway.components import Components
 from services.gateway.rates import Rates
 from services.gateway.schemas import PipelineState, Stage, StreamState
@@ -39,7 +40,8 @@ class Pipeline:
             )
         except (NatsError, TimeoutError) as error:
             raise Unavailable(f"the broker does not tell the state of its streams: {error}") from error
-        stages = [self._stage(consumer, info, replies) for consumer, info in consumers]
+        dead = _dead_letters(streams)
+        stages = [self._stage(consumer, info, replies, dead) for consumer, info in consumers]
         return PipelineState(stages=stages, streams=[_stream_state(info) for info in streams])
 
     async def keep_sampling(self) -> None:
@@ -68,14 +70,18 @@ class Pipeline:
     async def _streams(self) -> list[StreamInfo]:
         async def info(name: str) -> StreamInfo | None:
             try:
-                return await self._jetstream.stream_info(name)
+                # Only one stream is asked for its subjects: there each is one of few consumers.
+                wanted = subjects.DEAD_ALL if name == DEAD_LETTERS.stream else None
+                return await self._jetstream.stream_info(name, subjects_filter=wanted)
             except NotFoundError:
                 return None
 
         found = await asyncio.gather(*(info(stream.name) for stream in STREAMS))
         return [item for item in found if item is not None]
 
-    def _stage(self, consumer: Consumer, info: ConsumerInfo, replies: Iterable[HealthReply]) -> Stage:
+    def _stage(
+        self, consumer: Consumer, info: ConsumerInfo, replies: Iterable[HealthReply], dead: Mapping[str, int]
+    ) -> Stage:
         rate = self._rates.per_second(consumer.name)
         return Stage(
             stage=consumer.name,
@@ -83,9 +89,15 @@ class Pipeline:
             backlog=info.num_pending or 0,
             in_flight=info.num_ack_pending or 0,
             redelivered=info.num_redelivered or 0,
+            dead_letters=dead.get(subjects.dead(consumer.name), 0),
             rate_per_s=None if rate is None else round(rate, 2),
             consumers_seen=sum(consumer.name in reply.details.get("consumers", {}) for reply in replies),
         )
+
+
+def _dead_letters(streams: Iterable[StreamInfo]) -> Mapping[str, int]:
+    """Return the number of letters by subject."""
+    return next((info.state.subjects or {} for info in streams if info.config.name == DEAD_LETTERS.stream), {})
 
 
 def _stream_state(info: StreamInfo) -> StreamState:

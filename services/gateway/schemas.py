@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StrictBool, StringConstraints, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field, StrictBool, StringConstraints, field_validator
 
+from contracts.dead_letters import MAX_LISTED, NAME_PATTERN, DeadLetterView
 from contracts.documents import CollectionName, DocumentId, Metadata, UpsertInput
 from contracts.messages import Message
 from contracts.queries import Citation
@@ -164,13 +165,17 @@ class QueryAnswer(Message):
 
 
 class Stage(Message):
-    """A durable consumer: what waits for it, what it works on, how fast it gets on (null until two samples)."""
+    """A durable consumer: what waits for it, what it works on, how fast it gets on (null until two samples).
+
+    `dead_letters` counts those of all tenants.
+    """
 
     stage: str
     stream: str
     backlog: int
     in_flight: int
     redelivered: int
+    dead_letters: int
     rate_per_s: float | None
     consumers_seen: int
 
@@ -235,6 +240,82 @@ class HealthSummary(Message):
     status: Literal["ok", "degraded"]
     version: str
     services: dict[str, int]
+
+
+class DeadLetters(Message):
+    """A page of dead letters, newest first."""
+
+    items: list[DeadLetterView]
+    next_cursor: str | None
+
+
+class DeadPayload(Message):
+    """A payload: `value` is JSON, or base64 of its first bytes where it is none or too large to show.
+
+    `missing` tells that the object store has let go of it.
+    """
+
+    encoding: Literal["json", "base64"]
+    value: Any
+    truncated: bool
+    missing: bool
+
+
+class DeadLetter(DeadLetterView):
+    """A dead letter with its message as it was."""
+
+    stream: str
+    stream_sequence: int
+    headers: dict[str, str]
+    payload: DeadPayload
+
+
+class ReplayBody(Message):
+    """Which letters to send again, oldest first; without any field every one. An unknown field is an error."""
+
+    # A misspelt filter must not stand for no filter.
+    model_config = ConfigDict(extra="forbid")
+
+    consumer: str | None = Field(default=None, pattern=NAME_PATTERN)
+    code: str | None = Field(default=None, pattern=NAME_PATTERN)
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: int = Field(default=100, ge=1, le=MAX_LISTED)
+    cursor: str | None = Field(default=None, max_length=1_024)
+
+
+class ReplayReceipt(Message):
+    """A letter was sent again as message `sequence` of `stream`; `trace_id` is the new trace.
+
+    `revision` is the one of the document that is worked on now.
+    """
+
+    seq: int
+    stream: str
+    sequence: int
+    document_id: str | None
+    revision: int | None
+    trace_id: str
+
+
+class ReplayCounts(Message):
+    """What became of the letters of one request; `refused` counts by code those that keep their place in the list.
+
+    `stopped` says what kept the rest from being tried; without it `next_cursor` goes on with those that are left.
+    """
+
+    matched: int
+    replayed: int
+    refused: dict[str, int]
+    stopped: DocumentError | None
+    next_cursor: str | None
+
+
+class DiscardReceipt(Message):
+    """The letter is gone; its document stays as it is."""
+
+    seq: int
+    status: Literal["discarded"] = "discarded"
 
 
 class FieldError(Message):

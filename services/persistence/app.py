@@ -5,15 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from contracts import subjects, topology
+from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, DiscardRequest, ReplayRequest
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.database import open_database
 from services.persistence.handlers import MessageHandlers
+from services.persistence.letter_handlers import LetterHandlers
 from services.persistence.migrating import migrate
+from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.pruning import prune_forever
 from services.persistence.read_pool import ReadPool
 from services.persistence.readers import ReadHandlers
+from services.persistence.replaying import Replays
 from services.persistence.settings import PersistenceSettings
 from services.persistence.unit_of_work import GroupCommit
 from shared.service import Lifespan, Service, run_service
@@ -41,18 +45,21 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
                 patience_seconds=settings.persistence_outage_patience_seconds,
             )
             stack.push_async_callback(writer.close)
-            pruning = asyncio.create_task(prune_forever(writer, settings))
+            streams = NatsStreams(service.client, service.publisher, service.uploads)
+            pruning = asyncio.create_task(prune_forever(writer, streams, settings))
             stack.callback(pruning.cancel)
-            consume(service, writer, pool, settings)
+            consume(service, writer, pool, streams, settings)
             answer(service, writer, pool, settings)
+            answer_about_letters(service, writer, pool, streams, settings)
             yield
 
     return lifespan
 
 
-def consume(service: Service, writer: GroupCommit, pool: ReadPool, settings: PersistenceSettings) -> None:
+def consume(
+    service: Service, writer: GroupCommit, pool: ReadPool, streams: NatsStreams, settings: PersistenceSettings
+) -> None:
     """Bind the consumers."""
-    streams = NatsStreams(service.client, service.publisher, service.uploads)
     handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams)
     workers = settings.persistence_workers
     service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
@@ -74,6 +81,19 @@ def answer(service: Service, writer: GroupCommit, pool: ReadPool, settings: Pers
     service.respond(subjects.READ_COLLECTIONS, CollectionsQuery, readers.on_collections)
     service.respond(subjects.READ_IDEMPOTENCY, IdempotencyQuery, readers.on_idempotency)
     service.health.checks["database"] = readers.check_database
+
+
+def answer_about_letters(
+    service: Service, writer: GroupCommit, pool: ReadPool, streams: NatsStreams, settings: PersistenceSettings
+) -> None:
+    """Bind the requests about dead letters."""
+    ingest = NatsIngest(service.client)
+    replays = Replays(writer, pool, service.publisher, streams, ingest, service.telemetry.tracer)
+    handlers = LetterHandlers(pool, streams, replays, max_page_bytes=settings.persistence_max_page_bytes)
+    service.respond(subjects.READ_DEAD_LETTERS, DeadLetterListQuery, handlers.on_list)
+    service.respond(subjects.READ_DEAD_LETTER, DeadLetterQuery, handlers.on_read, concurrency=RARE_WORKERS)
+    service.respond(subjects.REPLAY_DEAD_LETTERS, ReplayRequest, handlers.on_replay, concurrency=RARE_WORKERS)
+    service.respond(subjects.DISCARD_DEAD_LETTER, DiscardRequest, handlers.on_discard, concurrency=RARE_WORKERS)
 
 
 def main() -> None:

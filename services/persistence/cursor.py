@@ -5,6 +5,9 @@ import binascii
 
 from shared.errors import Rejected
 
+# A longer number is no 64-bit one.
+MAX_SEQUENCE_DIGITS = 19
+
 
 def write_cursor(document_id: str) -> str:
     """Return the cursor of the page that comes after a document."""
@@ -19,7 +22,24 @@ def read_cursor(cursor: str) -> str:
     except (binascii.Error, ValueError):
         document_id = ""
     if not document_id or "\x00" in document_id or write_cursor(document_id) != cursor:
-        raise Rejected(
-            "cursor is not one that this API returned; start again without it", code="invalid_cursor", field="cursor"
-        )
+        raise _invalid_cursor()
     return document_id
+
+
+def write_sequence(sequence: int) -> str:
+    """Return the cursor of the page that comes after a place in a stream."""
+    return write_cursor(str(sequence))
+
+
+def read_sequence(cursor: str) -> int:
+    """Return the place where the page before ended; Rejected (`invalid_cursor`) when it is none that we wrote."""
+    text = read_cursor(cursor)
+    if not (text.isascii() and text.isdigit() and len(text) < MAX_SEQUENCE_DIGITS):
+        raise _invalid_cursor()
+    return int(text)
+
+
+def _invalid_cursor() -> Rejected:
+    return Rejected(
+        "cursor is not one that this API returned; start again without it", code="invalid_cursor", field="cursor"
+    )

@@ -1,13 +1,16 @@
 """Dead letters: what is stored of one, and what it means for the document that the original message was about."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from contracts import subjects
 from contracts.chunks import ChunksEmbedded, ChunksReady, DocumentPart
 from contracts.codec import DecodeError, decode
+from contracts.facts import FACT_TYPES, DocumentFact
+from contracts.topology import PERSISTENCE
 from services.persistence.events import DocumentEvent, Failed, Refused, UpsertAccepted
 from services.persistence.intake import read_message
 
@@ -15,6 +18,9 @@ _PARTS: Mapping[str, type[DocumentPart]] = {
     subjects.CHUNKS_READY: ChunksReady,
     subjects.CHUNKS_EMBEDDED: ChunksEmbedded,
 }
+# Without one of these reports a document would never come to an end; the other facts change nothing in its state.
+_REPORTS = (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED)
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 UNKNOWN = "unknown"
 
 
@@ -22,7 +28,8 @@ UNKNOWN = "unknown"
 class DeadLetter:
     """A message that nobody could process; `headers` and `payload` are the original ones.
 
-    `sequence` is its place in the DEAD stream, `stream_sequence` the place of the original in `stream`.
+    `sequence` is its place in the DEAD stream, `stream_sequence` the place of the original in `stream`. `traceparent`
+    is the original's where it had one, else that of the work which failed.
     """
 
     sequence: int
@@ -40,14 +47,20 @@ class DeadLetter:
     object_name: str | None
     deliveries: int
     traceparent: str | None
+    document_id: str | None = None
+    revision: int | None = None
     created_at: datetime
 
-    def row(self, events: tuple[DocumentEvent, ...]) -> dict[str, Any]:
-        """Return the table row, with the document that the letter is about."""
-        about: dict[str, Any] = {"document_id": None, "revision": None}
-        for event in events[:1]:
-            about = {"document_id": event.document_id, "revision": event.revision}
-        return {**asdict(self), **about}
+    def row(self) -> dict[str, Any]:
+        """Return the table row."""
+        return asdict(self)
+
+    def about(self, payload: bytes, events: Sequence[DocumentEvent]) -> "DeadLetter":
+        """Return the letter with the document that its message is about; `payload` is the whole original."""
+        if events:
+            return replace(self, document_id=events[0].document_id, revision=events[0].revision)
+        fact = _fact_of(self, payload)
+        return replace(self, document_id=fact.document_id, revision=fact.revision) if fact else self
 
 
 def read_dead_letter(
@@ -55,6 +68,7 @@ def read_dead_letter(
 ) -> DeadLetter:
     """Return the letter that lies on a dead-letter subject; whatever a header does not say is left unknown."""
     tenant = headers.get(subjects.HEADER_TENANT, UNKNOWN)
+    original = _original_headers(headers)
     return DeadLetter(
         sequence=sequence,
         consumer=headers.get(subjects.HEADER_DEAD_CONSUMER) or subject.rpartition(".")[2],
@@ -66,11 +80,11 @@ def read_dead_letter(
         code=headers.get(subjects.HEADER_DEAD_CODE) or UNKNOWN,
         field=headers.get(subjects.HEADER_DEAD_FIELD),
         error=headers.get(subjects.HEADER_DEAD_ERROR, UNKNOWN),
-        headers={name: value for name, value in headers.items() if not _is_ours(name)},
+        headers=original,
         payload=payload,
-        object_name=headers.get(subjects.HEADER_DEAD_OBJECT),
+        object_name=_object_name(headers),
         deliveries=_number(headers.get(subjects.HEADER_DEAD_DELIVERIES)),
-        traceparent=headers.get(subjects.HEADER_TRACEPARENT),
+        traceparent=original.get(subjects.HEADER_TRACEPARENT) or headers.get(subjects.HEADER_TRACEPARENT),
         created_at=at,
     )
 
@@ -85,12 +99,33 @@ def document_events(letter: DeadLetter, payload: bytes, at: datetime) -> tuple[D
         return _events_of_message(letter, payload, at)
     kind = _PARTS.get(letter.subject)
     if kind is None:
-        return ()
+        return _events_of_report(letter, payload, at)
     try:
         part = decode(kind, payload)
     except DecodeError:
         return ()
     return (_failed(letter, letter.tenant, part.document_id, part.revision, at),)
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """Return the trace id in a W3C `traceparent`, None when there is none."""
+    found = _TRACEPARENT.match(traceparent or "")
+    return found.group(1) if found else None
+
+
+def _events_of_report(letter: DeadLetter, payload: bytes, at: datetime) -> tuple[DocumentEvent, ...]:
+    fact = _fact_of(letter, payload) if letter.subject in _REPORTS and letter.consumer == PERSISTENCE.name else None
+    return (_failed(letter, letter.tenant, fact.document_id, fact.revision, at),) if fact else ()
+
+
+def _fact_of(letter: DeadLetter, payload: bytes) -> DocumentFact | None:
+    kind = FACT_TYPES.get(letter.subject)
+    if kind is None or not issubclass(kind, DocumentFact):
+        return None
+    try:
+        return decode(kind, payload)
+    except DecodeError:
+        return None
 
 
 def _events_of_message(letter: DeadLetter, payload: bytes, at: datetime) -> tuple[DocumentEvent, ...]:
@@ -127,6 +162,12 @@ def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def _is_ours(name: str) -> bool:
-    """Tell whether a header speaks of the dead letter and not of the original."""
-    return name.startswith(subjects.DEAD_HEADER_PREFIX) or name.lower().startswith("nats-")
+def _original_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    named = ((subjects.header_of_original(name), value) for name, value in headers.items())
+    return {name: value for name, value in named if name is not None}
+
+
+def _object_name(headers: Mapping[str, str]) -> str | None:
+    """Return where the payload lies; never anything but a payload of a dead letter."""
+    name = headers.get(subjects.HEADER_DEAD_OBJECT, "")
+    return name if name.startswith(subjects.DEAD_OBJECT_PREFIX) else None

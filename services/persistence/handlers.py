@@ -72,9 +72,9 @@ class MessageHandlers:
             return
         buried_at = datetime.fromtimestamp(delivery.published_at, UTC)
         letter = read_dead_letter(delivery.sequence, delivery.subject, delivery.headers, delivery.payload, buried_at)
-        payload = await self._streams.stored(letter.object_name) if letter.object_name else letter.payload
+        payload = await self._streams.payload_of(letter) or b""
         events = document_events(letter, payload, _now())
-        unit = partial(record_dead_letter, row=letter.row(events), events=events)
+        unit = partial(record_dead_letter, row=letter.about(payload, events).row(), events=events)
         key = key_of(events[0].tenant, events[0].document_id) if events else f"letter {letter.sequence}"
         await self._announce(await self._writer.run(key, unit))
 

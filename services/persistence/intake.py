@@ -38,6 +38,14 @@ def read_message(tenant: str, revision: int, payload: bytes, at: datetime) -> Me
     )
 
 
+def object_of(payload: bytes) -> str | None:
+    """Return the name of the object that holds the content of an ingestion message, None when none does."""
+    try:
+        return decode(IngestMessage, payload).object
+    except DecodeError:
+        return None
+
+
 def _refused(tenant: str, revision: int, payload: bytes, at: datetime, message: str) -> Refused | None:
     fields = _fields_of(payload)
     document_id = _usable(_DOCUMENT_ID, fields.get("id"))

@@ -87,7 +87,12 @@ class DeadLetterRow(Base, table=True):
     """
 
     __tablename__ = "dead_letters"
-    __table_args__ = (Index(None, "consumer", "stream", "stream_sequence"), Index(None, "created_at"))
+    __table_args__ = (
+        Index(None, "consumer", "stream", "stream_sequence"),
+        Index(None, "created_at"),
+        # Pages of a tenant.
+        Index(None, "tenant", "sequence"),
+    )
 
     sequence: int = Field(sa_column=Column(StreamSequence, primary_key=True, autoincrement=False))
     consumer: str = Field(sa_column=Column(CleanText, nullable=False))

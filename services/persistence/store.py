@@ -66,8 +66,8 @@ def remember_key(connection: Connection, row: Mapping[str, Any]) -> None:
 
 
 def add_dead_letter(connection: Connection, row: Mapping[str, Any]) -> None:
-    """Store a dead letter, unless it is there."""
-    connection.execute(_insert_new(DEAD_LETTERS, connection.dialect.name), row)
+    """Store a dead letter; one of the same number is from a broker that is no more."""
+    connection.execute(_insert_or_replace(DEAD_LETTERS, connection.dialect.name), row)
 
 
 def prune(connection: Connection, table: Table, older_than: datetime, at_most: int) -> int:
@@ -103,6 +103,14 @@ def _insert_new(table: Table, dialect: str) -> Insert:
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+@cache
+def _insert_or_replace(table: Table, dialect: str) -> Insert:
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    key = list(table.primary_key.columns)
+    new = {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
+    return statement.on_conflict_do_update(index_elements=key, set_=new)
 
 
 def _key_of(document: Document) -> dict[str, Any]:

@@ -8,11 +8,15 @@ from nats.js.object_store import ObjectStore
 
 from contracts import subjects
 from shared.errors import InvalidMessage
+from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.policy import Reason
-from shared.messaging.publishing import Publisher
+from shared.messaging.publishing import Publisher, header_bytes
+
+log = get_logger(__name__)
 
 MAX_HEADER_CHARACTERS: Final = 1_000
+MAX_CARRIED_HEADER_BYTES: Final = 64 * 1024
 # Headers and payload share the broker's limit; what would not fit beside them goes through the object store.
 HEADER_RESERVE_BYTES: Final = 16 * 1024
 
@@ -27,10 +31,12 @@ class DeadLetters:
 
     async def bury(self, delivery: Delivery, reason: Reason) -> None:
         """Store a message that can't be processed; raises what `publish_bytes` raises when that fails."""
-        headers = {**_carried(delivery.headers), **_reason_headers(delivery, reason)}
+        carried = _carried(delivery.headers)
+        headers = {**carried, **_reason_headers(delivery, reason)}
         payload = delivery.payload
-        if len(payload) + HEADER_RESERVE_BYTES > self._max_payload_bytes:
-            name = f"dead/{delivery.stream}/{delivery.sequence}"
+        if len(payload) + header_bytes(carried) + HEADER_RESERVE_BYTES > self._max_payload_bytes:
+            # Two consumers may bury the same message, and each letter's payload goes with its letter.
+            name = f"{subjects.DEAD_OBJECT_PREFIX}{delivery.consumer}/{delivery.stream}/{delivery.sequence}"
             await self._uploads.put(name, io.BytesIO(payload))
             headers[subjects.HEADER_DEAD_OBJECT] = name
             payload = b""
@@ -44,8 +50,13 @@ class DeadLetters:
 
 
 def _carried(headers: Mapping[str, str]) -> dict[str, str]:
-    """Keep the original headers, but none that would speak to the broker about the new message."""
-    return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}
+    """Keep the original headers; of more than fits into a letter the largest are left out."""
+    kept = {subjects.header_in_letter(name): value for name, value in headers.items()}
+    while header_bytes(kept) > MAX_CARRIED_HEADER_BYTES:
+        largest = max(kept, key=lambda name: len(name) + len(kept[name]))
+        log.warning("dead_letter_without_header", header=largest[:MAX_HEADER_CHARACTERS])
+        del kept[largest]
+    return kept
 
 
 def _reason_headers(delivery: Delivery, reason: Reason) -> dict[str, str]:

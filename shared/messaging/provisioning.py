@@ -13,7 +13,7 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import BucketNotFoundError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from contracts.topology import STREAMS, UPLOADS, Bucket, Consumer, Stream
 from shared.logs import get_logger
@@ -55,9 +55,7 @@ async def drift(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
     found: list[str] = []
     for stream in STREAMS:
         found += await _stream_drift(jetstream, stream, replicas)
-    if await _find_bucket(jetstream, UPLOADS) is None:
-        found.append(f"object store {UPLOADS.name}: missing")
-    return found
+    return found + await _bucket_drift(jetstream, UPLOADS)
 
 
 def stream_config(stream: Stream, replicas: int) -> StreamConfig:
@@ -114,7 +112,11 @@ async def _apply_consumer(jetstream: JetStreamContext, consumer: Consumer) -> li
 
 
 async def _apply_bucket(jetstream: JetStreamContext, bucket: Bucket, replicas: int) -> list[str]:
-    if await _find_bucket(jetstream, bucket) is not None:
+    differences = await _bucket_drift(jetstream, bucket)
+    if differences and differences != [_missing_bucket(bucket)]:
+        await _update_bucket(jetstream, bucket)
+        return [f"updated: {line}" for line in differences]
+    if not differences:
         return []
     await jetstream.create_object_store(
         bucket.name,
@@ -129,11 +131,32 @@ async def _apply_bucket(jetstream: JetStreamContext, bucket: Bucket, replicas: i
     return [f"object store {bucket.name}: created"]
 
 
-async def _find_bucket(jetstream: JetStreamContext, bucket: Bucket) -> object | None:
+async def _update_bucket(jetstream: JetStreamContext, bucket: Bucket) -> None:
+    """The client library can make a bucket but not change one; behind it is a stream like any other."""
+    config = (await jetstream.stream_info(_stream_behind(bucket))).config
+    config.max_age, config.max_bytes = bucket.max_age_seconds, bucket.max_bytes
+    await jetstream.update_stream(config=config)
+
+
+async def _bucket_drift(jetstream: JetStreamContext, bucket: Bucket) -> list[str]:
     try:
-        return await jetstream.object_store(bucket.name)
-    except (BucketNotFoundError, NotFoundError):
-        return None
+        actual = (await jetstream.stream_info(_stream_behind(bucket))).config
+    except NotFoundError:
+        return [_missing_bucket(bucket)]
+    limits = (("max_age", bucket.max_age_seconds), ("max_bytes", bucket.max_bytes))
+    return [
+        f"object store {bucket.name}: {name} is {getattr(actual, name)!s}, declared {wanted!s}"
+        for name, wanted in limits
+        if getattr(actual, name) != wanted
+    ]
+
+
+def _stream_behind(bucket: Bucket) -> str:
+    return f"OBJ_{bucket.name}"
+
+
+def _missing_bucket(bucket: Bucket) -> str:
+    return f"object store {bucket.name}: missing"
 
 
 async def _stream_drift(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:

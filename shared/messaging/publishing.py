@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.errors import MaxPayloadError
 from nats.js.api import PubAck
 from nats.js.errors import APIError
 from opentelemetry.trace import SpanKind, Tracer
@@ -21,6 +20,7 @@ from shared.telemetry import inject_context, span
 
 # The server's codes for: maximum messages, maximum bytes, insufficient storage.
 FULL_STREAM_ERRORS = (10077, 10122, 10023)
+WRONG_LAST_SEQUENCE = 10071
 _ATTEMPT_SECONDS = 2.0
 
 
@@ -36,6 +36,12 @@ def message_id(document_id: str, revision: int, stage: str, batch: int | None = 
     """Return the `Nats-Msg-Id` of a document's message: document:revision:stage[:batch]."""
     parts = [quote(document_id, safe=""), str(revision), stage]
     return ":".join(parts if batch is None else [*parts, str(batch)])
+
+
+class StreamMoved(Unavailable):
+    """The stream took another message after the one that the publisher expected to be its last."""
+
+    code = "stream_moved"
 
 
 class Publisher:
@@ -74,7 +80,11 @@ class Publisher:
     async def publish_bytes(
         self, subject: str, payload: bytes, *, tenant: str, message_id: str, headers: Mapping[str, str]
     ) -> Published:
-        """Publish bytes; Overloaded when the stream is full, Unavailable when nothing was acknowledged in time."""
+        """Publish bytes; Overloaded when the stream is full, Unavailable when nothing was acknowledged in time.
+
+        Rejected (`too_large`) when headers and payload are over the broker's limit, StreamMoved when a header expected
+        another last sequence.
+        """
         fields = {**headers, subjects.HEADER_TENANT: tenant, subjects.HEADER_MESSAGE_ID: message_id}
         template = subjects.template_of(subject)
         with span(self._tracer, f"send {template}", SpanKind.PRODUCER, attributes=_attributes(template)):
@@ -84,25 +94,41 @@ class Publisher:
 
     async def _send(self, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck:
         """Try until the time is up; the message id makes a repeat harmless."""
+        self._check_size(payload, headers)
         deadline = asyncio.get_running_loop().time() + self._timeout_seconds
         while True:
             try:
                 return await self._jetstream.publish(subject, payload, headers=headers)
-            except MaxPayloadError:
-                raise Rejected(
-                    f"message of {len(payload)} bytes is over the broker's limit of {self._client.max_payload} bytes",
-                    code="too_large",
-                ) from None
             except APIError as error:
-                if error.err_code in FULL_STREAM_ERRORS:
-                    raise Overloaded(f"the queue behind {subjects.template_of(subject)} is full") from None
-                raise Unavailable(
-                    f"the broker refused a message on {subjects.template_of(subject)}: {error}"
-                ) from error
+                raise _refused(subject, error) from error
             except (NatsError, TimeoutError) as error:
                 if asyncio.get_running_loop().time() + _ATTEMPT_SECONDS > deadline:
                     raise Unavailable(f"the broker did not acknowledge a message: {type(error).__name__}") from error
                 await asyncio.sleep(0.2)  # A broker that is electing a leader answers at once, but with nothing.
+
+    def _check_size(self, payload: bytes, headers: Mapping[str, str]) -> None:
+        """Refuse what the broker would answer by closing the connection."""
+        size = len(payload) + header_bytes(headers)
+        if size > self._client.max_payload:
+            raise Rejected(
+                f"message of {size} bytes is over the broker's limit of {self._client.max_payload} bytes",
+                code="too_large",
+            )
+
+
+def header_bytes(headers: Mapping[str, str]) -> int:
+    """Return how much of a message its headers take up."""
+    frame = len(b"NATS/1.0\r\n\r\n")
+    return frame + sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
+
+
+def _refused(subject: str, error: APIError) -> Unavailable | Overloaded:
+    template = subjects.template_of(subject)
+    if error.err_code in FULL_STREAM_ERRORS:
+        return Overloaded(f"the queue behind {template} is full")
+    if error.err_code == WRONG_LAST_SEQUENCE:
+        return StreamMoved(f"the stream behind {template} took another message meanwhile")
+    return Unavailable(f"the broker refused a message on {template}: {error}")
 
 
 def _attributes(template: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What the persistence service does when the database, the broker or another service fails."""
 
 import asyncio
+import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from contracts.messages import Fact
 from shared.errors import Unavailable
 from shared.messaging.provisioning import consumer_config
 from shared.service import Service
+from tests.integration.burying import PARENT
 from tests.integration.persistence_service import TENANT, persistence
 from tests.running import eventually, everything_twice, stored
 from tests.servers import NatsServer
@@ -175,7 +177,8 @@ async def test_a_message_that_crashes_its_consumer_every_time_is_buried_and_remo
         impatient = consumer_config(topology.PARSER)
         impatient.max_deliver, impatient.ack_wait = 2, 0.1
         await jetstream.add_consumer("INGEST", config=impatient)
-        revision = await stand.ingest(id="d", text="t", collection="manuals")
+        sent = {"traceparent": PARENT, "Nats-Msg-Id": "mine"}
+        revision = await stand.ingest(sent, id="d", text="t", collection="manuals")
         await stand.status_is("d", "accepted", revision)
         parser = await jetstream.pull_subscribe_bind("parser", stream="INGEST")
         for _ in range(2):
@@ -194,7 +197,9 @@ async def test_a_message_that_crashes_its_consumer_every_time_is_buried_and_remo
         assert (letter.headers["Rag-Tenant"], letter.headers["Rag-Dead-Sequence"]) == (TENANT, str(revision))
         await stand.worked_off()
         [row] = letters(tmp_path)
-        assert row["stream_sequence"] == revision
+        assert (row["stream_sequence"], row["deliveries"], row["error"]) == (revision, 2, "MaxDeliveries")
+        assert row["traceparent"] == PARENT
+        assert json.loads(row["headers"]) == sent
 
 
 async def is_empty(client: Any, stream: str) -> bool:

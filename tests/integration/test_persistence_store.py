@@ -216,9 +216,10 @@ def letter_row(sequence: int, **overrides: Any) -> dict[str, Any]:
 
 
 def test_a_dead_letter_is_stored_once_with_its_bytes_as_they_were(database: Database) -> None:
+    """A DEAD stream that is made anew counts from the beginning: its letter takes the place of the former one's."""
     with database.writes.begin() as connection:
+        add_dead_letter(connection, letter_row(1, reason="of the former stream"))
         add_dead_letter(connection, letter_row(1))
-        add_dead_letter(connection, letter_row(1, reason="again"))
     with database.reads.connect() as connection:
         [row] = connection.execute(DEAD_LETTERS.select()).all()
     assert (row.payload, row.headers, row.reason) == (b"\x00\xff", {"a": "b?"}, "because")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from contracts.topology import CONSUMERS, STREAMS
+from contracts.topology import CONSUMERS, STREAMS, UPLOADS
 from shared.messaging.provisioning import drift, provision
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -33,6 +33,30 @@ async def test_provisioning_keeps_messages_and_mends_what_differs(nats_broker: N
         await provision(jetstream, replicas=1)
         assert await drift(jetstream, replicas=1) == []
         assert (await jetstream.stream_info("INGEST")).state.messages == 1
+
+
+async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps_what_it_holds(
+    nats_broker: NatsServer,
+) -> None:
+    """A dead letter's payload must be there as long as its letter, also where the bucket was made for less."""
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        uploads = await jetstream.object_store(UPLOADS.name)
+        await uploads.put("kept", b"content")
+        config = (await jetstream.stream_info("OBJ_uploads")).config
+        config.max_age = 7 * 24 * 3600
+        await jetstream.update_stream(config=config)
+        difference = f"object store uploads: max_age is 604800.0, declared {UPLOADS.max_age_seconds}"
+        assert await drift(jetstream, replicas=1) == [difference]
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        assert await drift(jetstream, replicas=1) == []
+        assert (await uploads.get("kept")).data == b"content"
+
+
+def test_a_payload_outlives_its_letter() -> None:
+    """INVARIANT: nothing lost. A letter whose upload went before it could not be sent again."""
+    dead = next(stream for stream in STREAMS if stream.name == "DEAD")
+    assert UPLOADS.max_age_seconds > dead.max_age_seconds
 
 
 async def test_a_service_is_not_ready_until_the_topology_is_as_declared(bare_nats: NatsServer) -> None:

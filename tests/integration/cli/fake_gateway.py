@@ -17,8 +17,7 @@ from starlette.routing import Route
 
 from contracts.documents import UpsertInput
 from shared.version import VERSION
-
-TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+from tests.integration.cli.fake_letters import TRACE_ID, FakeLetters, letter_routes, problem
 
 
 @dataclass
@@ -39,6 +38,7 @@ class FakeGateway:
     health: dict[str, Any] = field(default_factory=dict)
     steps: list[tuple[str, Any]] = field(default_factory=list)
     reindex_requests: list[dict[str, Any]] = field(default_factory=list)
+    letters: FakeLetters = field(default_factory=FakeLetters)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def app(self) -> Starlette:
@@ -54,6 +54,7 @@ class FakeGateway:
                 Route("/v1/admin/pipeline", self.pipeline),
                 Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
                 Route("/health/detailed", self.detailed),
+                *letter_routes(self.letters),
             ]
         )
 
@@ -151,7 +152,14 @@ class FakeGateway:
         return JSONResponse({"items": [one], "next_cursor": None})
 
     async def pipeline(self, _request: Request) -> JSONResponse:
-        stage = {"stage": "parser", "stream": "INGEST", "backlog": 41, "in_flight": 2, "redelivered": 1}
+        stage = {
+            "stage": "parser",
+            "stream": "INGEST",
+            "backlog": 41,
+            "in_flight": 2,
+            "redelivered": 1,
+            "dead_letters": 3,
+        }
         return JSONResponse({"stages": [{**stage, "rate_per_s": None, "consumers_seen": 1}], "streams": []})
 
     async def reindex(self, request: Request) -> JSONResponse:
@@ -205,11 +213,6 @@ def health(**changes: Any) -> dict[str, Any]:
 
 def replica(instance: str, details: dict[str, Any], *, ready: bool = True) -> dict[str, Any]:
     return {"instance": instance, "version": VERSION, "ready": ready, "live": True, "details": details}
-
-
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    body = {"type": "about:blank", "status": status, "code": code, "detail": detail, "trace_id": TRACE_ID}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
 @dataclass

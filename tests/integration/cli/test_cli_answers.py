@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.integration.cli.fake_gateway import TRACE_ID, FakeGateway, Rag
+from tests.integration.cli.fake_gateway import FakeGateway, Rag
+from tests.integration.cli.fake_letters import TRACE_ID
 
 
 def test_hits_are_shown_with_their_place_and_their_words(rag: Rag, gateway: FakeGateway) -> None:

@@ -16,7 +16,7 @@ def test_the_state_shows_services_stages_and_collections(rag: Rag) -> None:
     assert told.code == 0
     rows = [line.split() for line in told.out.splitlines()]
     assert ["persistence", "1/1", "1/1", "persistence-1"] in rows
-    assert ["parser", "41", "2", "1", "-", "1"] in rows
+    assert ["parser", "41", "2", "1", "3", "-", "1"] in rows
     assert ["default", "3", "12", "2", "indexed,", "1", "failed"] in rows
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from services.cli.main import main
 from shared.version import VERSION
-from tests.integration.cli.fake_gateway import TRACE_ID, FakeGateway, Rag, corpus
+from tests.integration.cli.fake_gateway import FakeGateway, Rag, corpus
+from tests.integration.cli.fake_letters import TRACE_ID
 
 
 def test_a_gateway_that_is_not_there_is_said_at_once(rag: Rag, gateway: FakeGateway, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from services.cli.dead_letters import LETTER_COMMANDS
 from services.cli.main import COMMANDS
 from shared.settings import PROJECT_ROOT
 
@@ -25,10 +26,11 @@ def test_help_lists_every_command_with_a_whole_sentence() -> None:
     shown = run("from services.cli.main import main; main(['--help'])")
     listed = shown.partition("Commands:")[2].split("\n")
     rows = {line.split()[0]: line for line in listed if line.strip()}
-    assert list(rows) == [command.__name__ for command in COMMANDS]
+    assert list(rows) == [*(command.__name__ for command in COMMANDS), "dead-letters"]
     assert all(row.endswith(".") and not row.endswith("...") for row in rows.values())
 
 
 def test_every_command_speaks_json() -> None:
-    for command in COMMANDS:
-        assert "--json" in run(f"from services.cli.main import main; main([{command.__name__!r}, '--help'])")
+    commands = [[command.__name__] for command in COMMANDS] + [["dead-letters", name] for name in LETTER_COMMANDS]
+    for command in commands:
+        assert "--json" in run(f"from services.cli.main import main; main([*{command!r}, '--help'])")
