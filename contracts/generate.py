@@ -5,7 +5,20 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from contracts import chunks, codec, documents, errors, facts, health, queries, reads, retrieval, subjects, topology
+from contracts import (
+    chunks,
+    codec,
+    documents,
+    errors,
+    facts,
+    health,
+    queries,
+    reads,
+    reconciliation,
+    retrieval,
+    subjects,
+    topology,
+)
 from contracts.messages import Message
 
 FOLDER: Final = Path(__file__).resolve().parent
@@ -26,6 +39,10 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.INDEX_FENCE: (retrieval.FenceRequest, retrieval.FenceReply),
     subjects.INDEX_COUNTS: (retrieval.IndexCountsRequest, retrieval.IndexCountsReply),
     subjects.INDEX_REINDEX: (retrieval.ReindexRequest, retrieval.ReindexReply),
+    subjects.INDEX_REVISIONS: (reconciliation.RevisionsRequest, reconciliation.RevisionsReply),
+    subjects.INDEX_FENCES: (reconciliation.FencesRequest, reconciliation.FencesReply),
+    subjects.INDEX_REMOVE: (reconciliation.RemoveRequest, reconciliation.RemoveReply),
+    subjects.RECONCILE: (reconciliation.ReconcileRequest, reconciliation.ReconcileReply),
     subjects.READ_DOCUMENT: (reads.DocumentQuery, reads.DocumentView),
     subjects.READ_DOCUMENTS: (reads.DocumentListQuery, reads.DocumentPage),
     subjects.READ_COLLECTIONS: (reads.CollectionsQuery, reads.CollectionList),

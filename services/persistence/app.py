@@ -9,12 +9,13 @@ from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, 
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.database import open_database
 from services.persistence.handlers import MessageHandlers
+from services.persistence.maintenance import maintaining
 from services.persistence.migrating import migrate
 from services.persistence.nats_streams import NatsStreams
-from services.persistence.pruning import prune_forever
 from services.persistence.read_pool import ReadPool
 from services.persistence.readers import ReadHandlers
 from services.persistence.settings import PersistenceSettings
+from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
@@ -41,19 +42,20 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
                 patience_seconds=settings.persistence_outage_patience_seconds,
             )
             stack.push_async_callback(writer.close)
-            pruning = asyncio.create_task(prune_forever(writer, settings))
-            stack.callback(pruning.cancel)
-            consume(service, writer, pool, settings)
+            sweeping = await stack.enter_async_context(maintaining(service, writer, pool, settings))
+            consume(service, writer, pool, sweeping, settings)
             answer(service, writer, pool, settings)
             yield
 
     return lifespan
 
 
-def consume(service: Service, writer: GroupCommit, pool: ReadPool, settings: PersistenceSettings) -> None:
+def consume(
+    service: Service, writer: GroupCommit, pool: ReadPool, sweeping: Sweeping, settings: PersistenceSettings
+) -> None:
     """Bind the consumers."""
     streams = NatsStreams(service.client, service.publisher, service.uploads)
-    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams)
+    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping)
     workers = settings.persistence_workers
     service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
     service.consume_raw(topology.PERSISTENCE, handlers.on_fact, workers=workers)
