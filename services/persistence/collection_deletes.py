@@ -17,12 +17,16 @@ from services.persistence.store import load, save
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The work that a delete still has: documents after `swept_to`, none = from the first one on."""
+    """The work that a delete still has: documents after `swept_to`, none = from the first one on.
+
+    `rewinds` counts how often it had to come back for a document that it had passed.
+    """
 
     tenant: str
     collection: str
     revision: int
     swept_to: str | None = None
+    rewinds: int = 0
 
 
 def remember_delete(connection: Connection, deleted: CollectionDeleted) -> None:
@@ -45,7 +49,21 @@ def remember_delete(connection: Connection, deleted: CollectionDeleted) -> None:
             "revision": deleted.revision,
             "swept_revision": 0,
             "swept_to": None,
+            "rewinds": 0,
         },
+    )
+
+
+def rewind(connection: Connection, tenant: str, collection: str, document_id: str) -> None:
+    """Have the work on a delete come by a document, again if it has passed it."""
+    columns = COLLECTION_DELETES.c
+    # What an id begins with comes before it, and before little else.
+    before = document_id[:-1]
+    passed = (columns.swept_revision >= columns.revision) | (columns.swept_to > before)
+    connection.execute(
+        update(COLLECTION_DELETES)
+        .where(columns.tenant == tenant, columns.collection == collection)
+        .values(swept_revision=0, swept_to=case((passed, before), else_=columns.swept_to), rewinds=columns.rewinds + 1)
     )
 
 
@@ -62,7 +80,7 @@ def unfinished(connection: Connection, limit: int) -> list[Sweep]:
     """Return deletes that still have work."""
     columns = COLLECTION_DELETES.c
     statement = (
-        select(columns.tenant, columns.collection, columns.revision, columns.swept_to)
+        select(columns.tenant, columns.collection, columns.revision, columns.swept_to, columns.rewinds)
         .where(columns.swept_revision < columns.revision)
         .limit(limit)
     )
@@ -73,7 +91,7 @@ def page_of_deletes(connection: Connection, after: tuple[str, str], limit: int) 
     """Return the last delete of each collection after a tenant and collection, in their order."""
     columns = COLLECTION_DELETES.c
     statement = (
-        select(columns.tenant, columns.collection, columns.revision, columns.swept_to)
+        select(columns.tenant, columns.collection, columns.revision, columns.swept_to, columns.rewinds)
         .where(
             (columns.tenant > after[0]) | ((columns.tenant == after[0]) & (columns.collection > after[1])),
         )
@@ -111,6 +129,8 @@ def sweep_document(connection: Connection, sweep: Sweep, document_id: str, at: d
     before = load(connection, sweep.tenant, document_id)
     if before is None or before.status is None or before.collection != sweep.collection:
         return ()
+    if before.deleted and before.revision < sweep.revision:
+        return ()
     event = DeleteAccepted(
         tenant=sweep.tenant, document_id=document_id, revision=sweep.revision, at=at, collection=sweep.collection
     )
@@ -122,7 +142,7 @@ def sweep_document(connection: Connection, sweep: Sweep, document_id: str, at: d
 
 
 def save_sweep(connection: Connection, sweep: Sweep, swept: Sequence[str], *, done: bool) -> None:
-    """Store how far a delete has come, unless a later one has taken its place."""
+    """Store how far a delete has come, unless a later one has taken its place or it has to come back."""
     columns = COLLECTION_DELETES.c
     progress = {"swept_revision": sweep.revision, "swept_to": None} if done else {"swept_to": swept[-1]}
     connection.execute(
@@ -131,6 +151,7 @@ def save_sweep(connection: Connection, sweep: Sweep, swept: Sequence[str], *, do
             columns.tenant == sweep.tenant,
             columns.collection == sweep.collection,
             columns.revision == sweep.revision,
+            columns.rewinds == sweep.rewinds,
         )
         .values(**progress)
     )

@@ -69,7 +69,8 @@ class IndexedBatchRow(Base, table=True):
 class CollectionDeleteRow(Base, table=True):
     """The last delete of a collection: documents of it with a lower revision go, whenever intake comes to see them.
 
-    Up to `swept_revision` that is done; `swept_to` is the last document that the work on `revision` has come to.
+    Up to `swept_revision` that is done; `swept_to` is the last document that the work on `revision` has come to, and
+    `rewinds` counts how often it was sent back.
     """
 
     __tablename__ = "collection_deletes"
@@ -80,6 +81,7 @@ class CollectionDeleteRow(Base, table=True):
     revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
     swept_revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
     swept_to: str | None = Field(sa_column=Column(IdText))
+    rewinds: int = Field(sa_column=Column(Integer, nullable=False))
 
 
 class LeaseRow(Base, table=True):

@@ -16,6 +16,7 @@ from services.persistence.collection_deletes import (
     Sweep,
     floor_of,
     remember_delete,
+    rewind,
     save_sweep,
     sweep_document,
     to_sweep,
@@ -57,13 +58,16 @@ class Sweeping:
         self._begun.set()
 
     async def catch_up(self, event: MessageEvent, collection: str) -> None:
-        """Delete a document whose message intake saw later than the delete that outdates it.
+        """Have the sweep come back for a document whose message intake saw later than the delete that outdates it.
 
         It is asked after the message is committed: the sweep, which looks after the delete is, then misses nothing.
         """
         floor = await self._pool.run(partial(floor_of, tenant=event.tenant, collection=collection))
         if floor > event.revision:
-            await self._delete(Sweep(event.tenant, collection, floor), event.document_id)
+            key = f"collection {event.tenant} {collection}"
+            unit = partial(rewind, tenant=event.tenant, collection=collection, document_id=event.document_id)
+            await self._writer.run(key, unit)
+            self._begun.set()
 
     async def run(self) -> None:
         """Work on every delete until cancelled; an outage only puts it off."""
@@ -94,8 +98,7 @@ class Sweeping:
 
     async def _page(self, sweep: Sweep) -> None:
         if sweep.swept_to is None:
-            fence = IndexFence(tenant=sweep.tenant, collection=sweep.collection, floor=sweep.revision)
-            await self._raise_fences([fence])
+            await self._hide(sweep)
         found = await self._pool.run(partial(to_sweep, sweep=sweep, limit=PAGE_DOCUMENTS))
         await asyncio.gather(*(self._delete(sweep, document_id) for document_id in found))
         done = len(found) < PAGE_DOCUMENTS
@@ -103,6 +106,11 @@ class Sweeping:
         await self._writer.run(key, partial(save_sweep, sweep=sweep, swept=found, done=done))
         if done:
             log.info("collection_deleted", tenant=sweep.tenant, collection=sweep.collection, revision=sweep.revision)
+
+    async def _hide(self, sweep: Sweep) -> None:
+        """Have the index hide the collection before anybody can read that a document of it is deleted."""
+        fence = IndexFence(tenant=sweep.tenant, collection=sweep.collection, floor=sweep.revision)
+        await self._raise_fences([fence])
 
     async def _delete(self, sweep: Sweep, document_id: str) -> None:
         unit = partial(sweep_document, sweep=sweep, document_id=document_id, at=datetime.now(UTC))

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.BigInteger, nullable=False),
         sa.Column("swept_revision", sa.BigInteger, nullable=False),
         sa.Column("swept_to", ID),
+        sa.Column("rewinds", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "collection", name="pk_collection_deletes"),
         sqlite_with_rowid=False,
     )
