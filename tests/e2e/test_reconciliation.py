@@ -105,7 +105,7 @@ def listed(url: str, collection: str) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     cursor = None
     while True:
-        params = {"collection": collection, "limit": 500, **({"cursor": cursor} if cursor else {})}
+        params: dict[str, str | int] = {"collection": collection, "limit": 500, **({"cursor": cursor} if cursor else {})}
         reply = httpx.get(f"{url}/v1/documents", params=params, timeout=30)
         if reply.status_code != 200:
             return [{"id": "?", "status": "unknown"}]

@@ -1,10 +1,10 @@
 """What is stored of deletes of collections, who may do what alone, and what a comparison reads; on both databases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -26,7 +26,6 @@ from services.persistence.leases import take_lease
 from tests.integration.persistence_database import KINDS, ask, happen, indexed, migrated, settings_of, stored
 from tests.unit.persistence.histories import AT, About
 
-T = TypeVar("T")
 
 
 @pytest.fixture(params=KINDS)
@@ -170,10 +169,11 @@ def test_deleted_documents_and_collections_are_read_in_pages(database: Database)
         happen(database, *indexed(name, 3, tenant=tenant), About(5, name, tenant).delete())
         delete(database, 6, name, tenant)
 
-    for read in (deleted_after, page_of_deletes):
+    reads: list[Callable[..., list[Any]]] = [deleted_after, page_of_deletes]
+    for read in reads:
         pages: list[list[tuple[str, str]]] = []
         after = ("", "")
-        while page := ask(database, read, after=after, limit=2):  # type: ignore[type-var]
+        while page := ask(database, read, after=after, limit=2):
             pages.append([(each.tenant, getattr(each, "document_id", "") or each.collection) for each in page])
             after = pages[-1][-1]
         assert pages == [[("acme", "a"), ("acme", "b")], [("other", "a")]]
