@@ -32,7 +32,7 @@ def known_documents(connection: Connection, keys: Collection[DocumentKey]) -> di
     """Return those of the documents that are known."""
     if not keys:
         return {}
-    statement = _SELECT.where(tuple_(_COLUMNS.tenant, _COLUMNS.document_id).in_(keys))
+    statement = _SELECT.where(tuple_(_COLUMNS.tenant, _COLUMNS.document_id).in_(list(keys)))
     return {document.key: document for document in _read(connection, statement)}
 
 

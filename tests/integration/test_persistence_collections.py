@@ -27,7 +27,6 @@ from tests.integration.persistence_database import KINDS, ask, happen, indexed, 
 from tests.unit.persistence.histories import AT, About
 
 
-
 @pytest.fixture(params=KINDS)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     with settings_of(request.param, tmp_path) as settings, migrated(settings) as opened:
