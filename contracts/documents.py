@@ -154,6 +154,14 @@ def _check_content(document: DocumentInput) -> None:
         raise ValueError("content needs a media_type or a filename that tells what it is")
 
 
+def _check_collection(message: DocumentInput) -> None:
+    """Nobody shall lose a collection by leaving something out."""
+    if "collection" not in message.model_fields_set:
+        raise ValueError("a delete_collection must name its collection")
+    if message.id is not None or message.uri is not None:
+        raise ValueError("a delete_collection deletes every document; to delete one of them use delete")
+
+
 class UpsertInput(DocumentInput):
     """A document to index, as the HTTP API takes it."""
 
@@ -164,14 +172,16 @@ class UpsertInput(DocumentInput):
 
 
 class IngestMessage(DocumentInput):
-    """A message on the ingestion subject: an upsert with its content, or a delete with its id."""
+    """A message on the ingestion subject: an upsert with its content, a delete with its id, or that of a collection."""
 
-    op: Literal["upsert", "delete"] = "upsert"
+    op: Literal["upsert", "delete", "delete_collection"] = "upsert"
 
     @model_validator(mode="after")
     def _fits_operation(self) -> Self:
         if self.op == "upsert":
             _check_content(self)
+        elif self.op == "delete_collection":
+            _check_collection(self)
         elif self.id is None and self.uri is None:
             raise ValueError("a delete must carry the id or the uri of the document")
         return self

@@ -1,5 +1,6 @@
 """The instruments that every service records, declared once with their units and buckets."""
 
+import time
 from collections.abc import Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -38,6 +39,41 @@ class MessagingMetrics:
         self.abandoned = meter.create_counter(
             "rag.messages.abandoned", unit="{message}", description="Messages given back unfinished at shutdown."
         )
+
+
+class ReconcileMetrics:
+    """What comparing database and index found; `passed` is called after each pass with what it left unrepaired."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._passed_at: float | None = None
+        self._unrepaired = 0
+        self.differences = meter.create_counter(
+            "rag.reconcile.differences", unit="{difference}", description="Differences by kind and outcome."
+        )
+        self.passes = meter.create_counter("rag.reconcile.passes", unit="{pass}", description="Complete passes.")
+        meter.create_observable_gauge(
+            "rag.reconcile.unrepaired",
+            callbacks=[self._observe_unrepaired],
+            unit="{difference}",
+            description="What the last complete pass could not repair.",
+        )
+        meter.create_observable_gauge(
+            "rag.reconcile.age",
+            callbacks=[self._observe_age],
+            unit="s",
+            description="Time since this process last completed a pass.",
+        )
+
+    def passed(self, unrepaired: int) -> None:
+        """Record that a pass is complete."""
+        self.passes.add(1)
+        self._unrepaired, self._passed_at = unrepaired, time.monotonic()
+
+    def _observe_unrepaired(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(self._unrepaired)] if self._passed_at is not None else []
+
+    def _observe_age(self, _options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(time.monotonic() - self._passed_at)] if self._passed_at is not None else []
 
 
 class HealthGauges:

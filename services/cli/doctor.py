@@ -10,6 +10,9 @@ from services.cli.options import DEFAULT_URL, Json, Url
 
 def doctor(
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Data folder of `rag up` (or RAG_DATA_DIR).")] = None,
+    reconcile: Annotated[
+        bool, typer.Option("--reconcile", help="Compare database and index, point by point, and repair what differs.")
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
@@ -19,5 +22,9 @@ def doctor(
     """
     # Imports the HTTP client, the broker's client and rich, which takes a second that `rag --help` shall not.
     from services.cli.examination import examine
+    from services.cli.reconciling import reconcile_all
+
+    if reconcile:
+        raise typer.Exit(reconcile_all(url, as_json=as_json))
 
     raise typer.Exit(examine(url, data, as_json=as_json))

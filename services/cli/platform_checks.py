@@ -93,7 +93,7 @@ async def check_counts(gateway: Gateway, health: dict[str, Any]) -> Finding:
     return bad(
         "counts",
         f"{stored} chunks in the database, {indexed} in the index; if nothing is being loaded (`rag status`), "
-        "load the documents again",
+        "run `rag doctor --reconcile`",
     )
 
 

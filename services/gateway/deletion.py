@@ -1,11 +1,13 @@
-"""Deleting a document so that nothing shows it from the moment of the answer."""
+"""Deleting a document, or a whole collection, so that nothing shows it from the moment of the answer."""
 
 import uuid
 from dataclasses import dataclass
 
 from contracts import subjects
 from contracts.documents import IngestMessage
+from contracts.messages import Message
 from contracts.reads import DocumentView
+from contracts.reconciliation import FencesReply, FencesRequest, IndexFence
 from contracts.retrieval import FenceReply, FenceRequest
 from services.gateway.reads import Reads, no_document
 from services.gateway.recent import RecentWrites
@@ -20,7 +22,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The revision as of which a document is gone."""
+    """The revision as of which a document, or everything in a collection, is gone."""
 
     collection: str
     revision: int
@@ -43,8 +45,20 @@ class Deletion:
         """
         view = await self._reads.recorded(tenant, document_id)
         deleted = self._deleted_before(tenant, document_id, view) or await self._record(tenant, document_id, view)
-        await self._hide(tenant, document_id, deleted.revision)
+        fence = FenceRequest(tenant=tenant, document_id=document_id, floor=deleted.revision)
+        await self._hide(subjects.INDEX_FENCE, fence, FenceReply, deleted.revision)
         return deleted
+
+    async def delete_collection(self, tenant: str, name: str) -> Deleted:
+        """Return once the delete is stored and everything that was accepted before it is invisible on every replica.
+
+        NotFound when there is no such collection; Unavailable as for a document.
+        """
+        await self._reads.require_collection(tenant, name)
+        revision = await self._publish(tenant, IngestMessage(op="delete_collection", collection=name))
+        fence = IndexFence(tenant=tenant, collection=name, floor=revision)
+        await self._hide(subjects.INDEX_FENCES, FencesRequest(fences=[fence]), FencesReply, revision)
+        return Deleted(name, revision)
 
     def _deleted_before(self, tenant: str, document_id: str, view: DocumentView | None) -> Deleted | None:
         write = self._recent.find(tenant, document_id)
@@ -58,6 +72,11 @@ class Deletion:
         if known is None:
             raise no_document(document_id)
         message = IngestMessage(op="delete", id=document_id, collection=known.collection)
+        revision = await self._publish(tenant, message)
+        self._recent.record(tenant, document_id, revision, known.collection)
+        return Deleted(known.collection, revision)
+
+    async def _publish(self, tenant: str, message: IngestMessage) -> int:
         published = await self._publisher.publish(
             subjects.ingest(tenant),
             message,
@@ -65,17 +84,15 @@ class Deletion:
             message_id=uuid.uuid4().hex,
             headers={subjects.HEADER_CORRELATION_ID: current_trace_id()},
         )
-        self._recent.record(tenant, document_id, published.sequence, known.collection)
-        return Deleted(known.collection, published.sequence)
+        return published.sequence
 
-    async def _hide(self, tenant: str, document_id: str, revision: int) -> None:
-        fence = FenceRequest(tenant=tenant, document_id=document_id, floor=revision)
+    async def _hide(self, subject: str, fence: Message, reply: type[Message], revision: int) -> None:
         try:
-            await self._requester.ask(subjects.INDEX_FENCE, fence, FenceReply)
+            await self._requester.ask(subject, fence, reply)
         except Exception as error:  # Whatever failed, the caller must know that the delete is recorded.
             log.warning("delete_not_confirmed", revision=revision, reason=f"{type(error).__name__}: {error}")
             raise Unavailable(
                 f"the delete is recorded as revision {revision} and will be carried out, but the index did not confirm "
-                "yet that it hides the document; ask again to have it confirmed",
+                "yet that it hides what is deleted; ask again to have it confirmed",
                 code="delete_not_confirmed",
             ) from error

@@ -7,12 +7,21 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from contracts.messages import Message
+from contracts.reconciliation import ReconcileRequest
 from contracts.retrieval import ReindexRequest
 from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_BODIES: Final[tuple[type[Message], ...]] = (DocumentsBody, SearchBody, QueryBody, ReindexRequest, ReplayBody, Problem)
+_BODIES: Final[tuple[type[Message], ...]] = (
+    DocumentsBody,
+    SearchBody,
+    QueryBody,
+    ReindexRequest,
+    ReconcileRequest,
+    ReplayBody,
+    Problem,
+)
 _UPLOAD: Final = {
     "type": "object",
     "required": ["files"],

@@ -76,6 +76,14 @@ class DeleteReceipt(Message):
     status: Literal["deleted"] = "deleted"
 
 
+class CollectionDeleteReceipt(Message):
+    """The delete is recorded, and from now on nothing shows what was in the collection before it."""
+
+    name: CollectionName
+    revision: int
+    status: Literal["deleted"] = "deleted"
+
+
 class Documents(Message):
     """A page of documents, ordered by id."""
 

@@ -39,7 +39,7 @@ class ParserHandlers:
 
     async def on_ingest(self, message: IngestMessage, delivery: Delivery) -> None:
         """Parse one revision of a document; Rejected carries the code that people will read."""
-        if message.op == "delete":
+        if message.op != "upsert":
             return
         payload = await self._payloads.fetch(message)
         try:

@@ -11,14 +11,15 @@ from services.persistence.advisories import MaxDeliveries
 from services.persistence.database import open_database
 from services.persistence.handlers import MessageHandlers
 from services.persistence.letter_handlers import LetterHandlers
+from services.persistence.maintenance import maintaining
 from services.persistence.migrating import migrate
 from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_streams import NatsStreams
-from services.persistence.pruning import prune_forever
 from services.persistence.read_pool import ReadPool
 from services.persistence.readers import ReadHandlers
 from services.persistence.replaying import Replays
 from services.persistence.settings import PersistenceSettings
+from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
@@ -46,9 +47,8 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
             )
             stack.push_async_callback(writer.close)
             streams = NatsStreams(service.client, service.publisher, service.uploads)
-            pruning = asyncio.create_task(prune_forever(writer, streams, settings))
-            stack.callback(pruning.cancel)
-            consume(service, writer, pool, streams, settings)
+            sweeping = await stack.enter_async_context(maintaining(service, writer, pool, streams, settings))
+            consume(service, writer, pool, streams, sweeping, settings)
             answer(service, writer, pool, settings)
             answer_about_letters(service, writer, pool, streams, settings)
             yield
@@ -57,10 +57,15 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
 
 
 def consume(
-    service: Service, writer: GroupCommit, pool: ReadPool, streams: NatsStreams, settings: PersistenceSettings
+    service: Service,
+    writer: GroupCommit,
+    pool: ReadPool,
+    streams: NatsStreams,
+    sweeping: Sweeping,
+    settings: PersistenceSettings,
 ) -> None:
     """Bind the consumers."""
-    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams)
+    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping)
     workers = settings.persistence_workers
     service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
     service.consume_raw(topology.PERSISTENCE, handlers.on_fact, workers=workers)

@@ -11,7 +11,7 @@ from contracts.chunks import ChunksEmbedded, ChunksReady, DocumentPart
 from contracts.codec import DecodeError, decode
 from contracts.facts import FACT_TYPES, DocumentFact
 from contracts.topology import PERSISTENCE
-from services.persistence.events import DocumentEvent, Failed, Refused, UpsertAccepted
+from services.persistence.events import CollectionDeleted, DocumentEvent, Failed, Refused, UpsertAccepted
 from services.persistence.intake import read_message
 
 _PARTS: Mapping[str, type[DocumentPart]] = {
@@ -135,7 +135,7 @@ def _events_of_message(letter: DeadLetter, payload: bytes, at: datetime) -> tupl
         return ()
     revision = letter.stream_sequence
     message = read_message(tenant, revision, payload, at) if revision else None
-    if message is None:
+    if message is None or isinstance(message, CollectionDeleted):
         return ()
     if isinstance(message, UpsertAccepted):
         return (message, _failed(letter, tenant, message.document_id, revision, at))

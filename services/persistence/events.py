@@ -67,6 +67,23 @@ class Failed(Event):
     message: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsLost(Event):
+    """Of a revision that the index showed complete only `found` chunks are left there."""
+
+    found: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionDeleted:
+    """Every document that is in a collection as of `revision` is to go."""
+
+    tenant: str
+    collection: str
+    revision: int
+    at: datetime
+
+
 MessageEvent = UpsertAccepted | DeleteAccepted | Refused
 ReportEvent = Parsed | BatchIndexed | Failed
-DocumentEvent = MessageEvent | ReportEvent
+DocumentEvent = MessageEvent | ReportEvent | PointsLost

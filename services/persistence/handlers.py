@@ -6,6 +6,7 @@ from functools import partial
 
 from contracts import subjects
 from contracts.codec import decode
+from contracts.documents import DEFAULT_COLLECTION
 from contracts.facts import ChunksIndexed, DocumentParsed
 from contracts.retrieval import FenceReply, FenceRequest
 from contracts.topology import DEAD_LETTERS
@@ -13,11 +14,12 @@ from services.persistence import reads
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.announcements import Announcement
 from services.persistence.dead_letter import document_events, read_dead_letter
-from services.persistence.events import BatchIndexed, DeleteAccepted, DocumentEvent, Parsed
+from services.persistence.events import BatchIndexed, CollectionDeleted, DeleteAccepted, DocumentEvent, Parsed
 from services.persistence.intake import read_message
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.recording import idempotency_row, key_of, record, record_dead_letter, record_message
+from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
 from shared.errors import DeadlineExpired, InvalidMessage, Unavailable
 from shared.logs import get_logger
@@ -32,13 +34,20 @@ class MessageHandlers:
     """One method per consumer; each publishes after its commit and before its message is acknowledged."""
 
     def __init__(
-        self, writer: GroupCommit, pool: ReadPool, publisher: Publisher, requester: Requester, streams: NatsStreams
+        self,
+        writer: GroupCommit,
+        pool: ReadPool,
+        publisher: Publisher,
+        requester: Requester,
+        streams: NatsStreams,
+        sweeping: Sweeping,
     ) -> None:
         self._writer = writer
         self._pool = pool
         self._publisher = publisher
         self._requester = requester
         self._streams = streams
+        self._sweeping = sweeping
 
     async def on_ingest(self, delivery: Delivery) -> None:
         """Record a document; a message that breaks the schema is buried by the parser's consumer, not by this one."""
@@ -51,11 +60,16 @@ class MessageHandlers:
         if event is None:
             log.warning("message_of_no_document")
             return
+        if isinstance(event, CollectionDeleted):
+            await self._sweeping.begin(event)
+            return
         if isinstance(event, DeleteAccepted):
             await self._hide(event)
         key = idempotency_row(delivery.headers, delivery.payload, event)
         unit = partial(record_message, event=event, key=key)
         await self._announce(await self._writer.run(key_of(tenant, event.document_id), unit))
+        if not isinstance(event, DeleteAccepted):
+            await self._sweeping.catch_up(event, event.collection or DEFAULT_COLLECTION)
 
     async def on_fact(self, delivery: Delivery) -> None:
         """Record how far a document has come; every other fact is somebody else's or our own."""
@@ -102,8 +116,13 @@ class MessageHandlers:
             raise Unavailable("the index did not hide the document in time") from error
 
     async def _announce(self, announcements: Iterable[Announcement]) -> None:
-        for announcement in announcements:
-            await self._publisher.publish_fact(announcement.fact, part=announcement.part)
+        await announce(self._publisher, announcements)
+
+
+async def announce(publisher: Publisher, announcements: Iterable[Announcement]) -> None:
+    """Publish what follows from a commit."""
+    for announcement in announcements:
+        await publisher.publish_fact(announcement.fact, part=announcement.part)
 
 
 def _event_of(delivery: Delivery) -> DocumentEvent | None:

@@ -8,19 +8,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.codec import DecodeError, decode
 from contracts.documents import CollectionName, DocumentId, IngestMessage
-from services.persistence.events import DeleteAccepted, MessageEvent, Refused, UpsertAccepted
+from services.persistence.events import CollectionDeleted, DeleteAccepted, MessageEvent, Refused, UpsertAccepted
 from shared.errors import InvalidMessage
 
 _DOCUMENT_ID: TypeAdapter[str] = TypeAdapter(DocumentId)
 _COLLECTION: TypeAdapter[str] = TypeAdapter(CollectionName)
 
 
-def read_message(tenant: str, revision: int, payload: bytes, at: datetime) -> MessageEvent | None:
-    """Return what happened to which document; None when the message does not even tell which one it is about."""
+def read_message(tenant: str, revision: int, payload: bytes, at: datetime) -> MessageEvent | CollectionDeleted | None:
+    """Return what happened to what; None when the message does not even tell which document it is about."""
     try:
         message = decode(IngestMessage, payload)
     except DecodeError as error:
         return _refused(tenant, revision, payload, at, str(error))
+    if message.op == "delete_collection":
+        return CollectionDeleted(tenant=tenant, collection=message.collection, revision=revision, at=at)
     document_id = message.derived_id()
     if message.op == "delete":
         return DeleteAccepted(

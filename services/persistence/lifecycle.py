@@ -2,6 +2,7 @@
 
     accepted ──► processing ──► indexed     every batch is there, whatever else was said before or is said after
         └────────────┴────────► failed      an error, and not every batch; when a replay brings the rest: indexed
+    indexed ──────────────────────► failed  the index lost some of its points, and nothing stored can bring them back
     deleted                                 final for its revision
 
 The highest revision that intake saw is the present one. What is heard of a later revision waits in `ahead` until
@@ -11,7 +12,7 @@ is the one that the index shows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import Final, assert_never
 
 from contracts.reads import DocumentError
 from services.persistence.announcements import Announcement, accepted, deleted, outcome, superseded
@@ -24,10 +25,13 @@ from services.persistence.events import (
     Failed,
     MessageEvent,
     Parsed,
+    PointsLost,
     Refused,
     ReportEvent,
     UpsertAccepted,
 )
+
+INDEX_INCOMPLETE: Final = "index_incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ def apply(state: Document | None, event: DocumentEvent) -> Transition:
     before = state or Document(event.tenant, event.document_id, created_at=event.at, updated_at=event.at)
     if isinstance(event, UpsertAccepted | DeleteAccepted | Refused):
         transition = _on_message(before, event)
+    elif isinstance(event, PointsLost):
+        transition = _on_loss(before, event)
     else:
         transition = _on_report(before, event)
     after = _stamped(before, transition.state, event)
@@ -77,6 +83,22 @@ def _on_report(state: Document, event: ReportEvent) -> Transition:
         ahead = state.ahead if state.ahead and event.revision == latest else Progress(event.revision)
         return Transition(replace(state, ahead=_advanced(ahead, event)))
     return Transition(state, _outdated(state, event))
+
+
+def _on_loss(state: Document, event: PointsLost) -> Transition:
+    """What is left stays searchable; the revision is no longer complete, and only its producer can make it so again."""
+    if event.revision != state.visible_revision:
+        return Transition(state)
+    left = replace(state, visible_revision=event.revision if event.found else 0, visible_chunks=event.found)
+    if event.revision != state.revision:
+        return Transition(left)
+    error = DocumentError(
+        code=INDEX_INCOMPLETE,
+        message=f"{event.found} of {state.progress.chunks} chunks are left in the index; send the document again",
+    )
+    progress = replace(state.progress, done=frozenset(), chunks_indexed=event.found, error=error)
+    after = replace(left, progress=progress)
+    return Transition(after, outcome(after))
 
 
 def _claimed(state: Document, event: MessageEvent) -> Document:

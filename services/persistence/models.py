@@ -29,6 +29,8 @@ class DocumentRow(Base, table=True):
         Index(None, "tenant", "collection", "document_id"),
         Index(None, "tenant", "status", "document_id"),
         Index(None, "tenant", "collection", "status", "visible_chunks"),
+        # What the index shows, in the order in which the index lists it.
+        Index(None, "visible_revision"),
     )
 
     tenant: str = Field(sa_column=Column(IdText, primary_key=True))
@@ -62,6 +64,35 @@ class IndexedBatchRow(Base, table=True):
     document_id: str = Field(sa_column=Column(IdText, primary_key=True))
     revision: int = Field(sa_column=Column(StreamSequence, primary_key=True, autoincrement=False))
     batch: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+
+
+class CollectionDeleteRow(Base, table=True):
+    """The last delete of a collection: documents of it with a lower revision go, whenever intake comes to see them.
+
+    Up to `swept_revision` that is done; `swept_to` is the last document that the work on `revision` has come to, and
+    `rewinds` counts how often it was sent back.
+    """
+
+    __tablename__ = "collection_deletes"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    collection: str = Field(sa_column=Column(IdText, primary_key=True))
+    revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    swept_revision: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    swept_to: str | None = Field(sa_column=Column(IdText))
+    rewinds: int = Field(sa_column=Column(Integer, nullable=False))
+
+
+class LeaseRow(Base, table=True):
+    """Which process does what only one shall do, and until when."""
+
+    __tablename__ = "leases"
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+    name: str = Field(sa_column=Column(IdText, primary_key=True))
+    holder: str = Field(sa_column=Column(IdText, nullable=False))
+    expires_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
 
 
 class IdempotencyKeyRow(Base, table=True):
@@ -116,5 +147,7 @@ class DeadLetterRow(Base, table=True):
 
 DOCUMENTS: Table = Base.metadata.tables["documents"]
 INDEXED_BATCHES: Table = Base.metadata.tables["indexed_batches"]
+COLLECTION_DELETES: Table = Base.metadata.tables["collection_deletes"]
+LEASES: Table = Base.metadata.tables["leases"]
 IDEMPOTENCY_KEYS: Table = Base.metadata.tables["idempotency_keys"]
 DEAD_LETTERS: Table = Base.metadata.tables["dead_letters"]

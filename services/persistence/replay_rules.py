@@ -11,6 +11,7 @@ from typing import Final
 from contracts import subjects
 from contracts.topology import AGENT, EMBEDDER, PARSER, PERSISTENCE, RETRIEVER
 from services.persistence.dead_letter import DeadLetter
+from services.persistence.events import CollectionDeleted, DeleteAccepted, UpsertAccepted
 from services.persistence.intake import read_message
 
 INGEST: Final = PARSER.stream
@@ -64,7 +65,15 @@ def later_write(
     if message_id == message_id_of(letter):
         return None
     event = read_message(letter.tenant, sequence, payload, at)
+    if isinstance(event, CollectionDeleted):
+        return outdated(letter, sequence) if _may_be_in(letter, event.collection) else None
     return outdated(letter, sequence) if event is not None and event.document_id == letter.document_id else None
+
+
+def _may_be_in(letter: DeadLetter, collection: str) -> bool:
+    """A letter whose message can't be read, or lies elsewhere, may be of any collection."""
+    about = read_message(letter.tenant, letter.stream_sequence, letter.payload, letter.created_at)
+    return not isinstance(about, UpsertAccepted | DeleteAccepted) or about.collection == collection
 
 
 def headers_of(letter: DeadLetter) -> dict[str, str]:

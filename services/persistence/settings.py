@@ -43,6 +43,15 @@ class PersistenceSettings(PlatformSettings):
     persistence_max_page_bytes: int = Field(
         default=512 * 1024, ge=1_024, description="Size of a page of documents; must fit the broker's payload limit."
     )
+    persistence_reconcile_interval_seconds: float = Field(
+        default=900.0, ge=0, description="Pause between two runs that compare database and index; 0 = only by hand."
+    )
+    persistence_reconcile_steps: int = Field(
+        default=30, ge=1, description="Steps of one such run, each some two seconds; the next run goes on from there."
+    )
+    persistence_reconcile_settle_seconds: float = Field(
+        default=10.0, ge=0, le=40, description="How long a difference may settle by itself before the second look."
+    )
     persistence_prune_interval_seconds: float = Field(
         default=60.0, gt=0, description="Pause between two removals of what is kept long enough."
     )

@@ -15,6 +15,8 @@ from contracts.retrieval import (
     ReindexRequest,
     RetrieveRequest,
 )
+from services.retriever.audit_handlers import AuditHandlers
+from services.retriever.auditing import Auditing
 from services.retriever.generations import Generation, Generations
 from services.retriever.handlers import PassageEmbedding, QueryEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
@@ -56,6 +58,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
+        AuditHandlers(Auditing(generations)).bind(service)
         service.health.checks["index"] = partial(describe, generations)
         following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None
         try:

@@ -1,5 +1,6 @@
 """Filters and scopes said once, for both dialects of Qdrant's filter conditions."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -38,7 +39,11 @@ class Conditions(Protocol[ConditionT]):
 
 
 def search_scope(
-    make: Conditions[ConditionT], tenant: str, collection: str | None, filter_: Filter | None
+    make: Conditions[ConditionT],
+    tenant: str,
+    collection: str | None,
+    filter_: Filter | None,
+    floors: Mapping[str, int],
 ) -> list[ConditionT]:
     """Return what every hit must satisfy; fences need no condition, they have no vector to be found by."""
     scope = [make.equals(payload.TENANT_FIELD, tenant)]
@@ -46,7 +51,13 @@ def search_scope(
         scope.append(make.equals("collection", collection))
     if filter_ is not None:
         scope.append(condition_of(make, filter_))
+    if floors:
+        scope.append(make.none([_below_floor(make, name, floor) for name, floor in floors.items()]))
     return scope
+
+
+def _below_floor(make: Conditions[ConditionT], collection: str, floor: int) -> ConditionT:
+    return make.all([make.equals("collection", collection), make.within(revisions(below=floor))])
 
 
 def count_scope(make: Conditions[ConditionT], tenant: str | None, collection: str | None) -> list[ConditionT]:
@@ -69,8 +80,8 @@ def document_scope(make: Conditions[ConditionT], tenant: str, document_id: str) 
     return [*count_scope(make, tenant, None), make.equals("document_id", document_id)]
 
 
-def revision_scope(make: Conditions[ConditionT], tenant: str, revisions: Between) -> list[ConditionT]:
-    """Return what the tenant's chunk points with a revision within the bounds satisfy."""
+def revision_scope(make: Conditions[ConditionT], tenant: str | None, revisions: Between) -> list[ConditionT]:
+    """Return what chunk points with a revision within the bounds satisfy, of all tenants when none is given."""
     return [*count_scope(make, tenant, None), make.within(revisions)]
 
 

@@ -8,9 +8,9 @@ IndexUnreadable                    fault of the deployment: a damaged directory,
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from shared.errors import Rejected, Unavailable
 
 Metadata: TypeAlias = Mapping[str, str | float | int | bool | list[str]]
 Vector: TypeAlias = NDArray[np.float32]
+
+_COLLECTION_MARK: Final = "\x1f"
 
 
 class IndexUnavailable(Unavailable):
@@ -103,7 +105,7 @@ class Hit(Chunk):
 @dataclass(frozen=True, slots=True)
 class Fence:
     """What may be shown of a document: `visible` is its last fully indexed revision, 0 while there is none;
-    points with a revision below `floor` never answer again.
+    points with a revision below `floor` never answer again. A collection has a fence as well, with a floor alone.
     """
 
     tenant: str
@@ -114,6 +116,16 @@ class Fence:
     def raised_to(self, other: "Fence") -> "Fence":
         """Return this fence with each number lifted to at least the other's."""
         return replace(self, visible=max(self.visible, other.visible), floor=max(self.floor, other.floor))
+
+
+def collection_fence(collection: str) -> str:
+    """Return what the fence of a collection is called among those of documents, whose ids hold no such character."""
+    return _COLLECTION_MARK + collection
+
+
+def fenced_collection(name: str) -> str | None:
+    """Return the collection that a fence is about, None when it is about a document."""
+    return name.removeprefix(_COLLECTION_MARK) if name.startswith(_COLLECTION_MARK) else None
 
 
 class SearchMode(StrEnum):
@@ -128,7 +140,8 @@ class SearchMode(StrEnum):
 class IndexQuery:
     """One search within one tenant; raises ValueError when the mode lacks its vector or a limit is below one.
 
-    `candidates` is how deep each ranking goes before two are fused, `words_weight` what `fusion.fuse` takes.
+    `candidates` is how deep each ranking goes before two are fused, `words_weight` what `fusion.fuse` takes. Points
+    of a collection in `floors` with a revision below its floor are left out.
     """
 
     tenant: str
@@ -140,6 +153,7 @@ class IndexQuery:
     filter: Filter | None = None
     candidates: int = 100
     words_weight: float | None = None
+    floors: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if min(self.limit, self.candidates) < 1:
@@ -174,6 +188,7 @@ class IndexQuery:
 class DocumentRevision:
     """How many points of one revision of a document the index holds."""
 
+    tenant: str
     document_id: str
     revision: int
     points: int
@@ -215,7 +230,7 @@ class IndexDescription:
 
 
 class VectorIndex(Protocol):
-    """Chunks with their vectors, and one fence per document.
+    """Chunks with their vectors, one fence per document, and one per collection that was deleted.
 
     Every call may raise IndexUnavailable. A write that returned survives a kill of the process. Fences are never
     found by a search and never counted; a search does not apply them (`visibility.search_visible` does).
@@ -251,8 +266,8 @@ class VectorIndex(Protocol):
         """Return the exact number of chunk points, of all tenants and collections when not given."""
         ...
 
-    async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
-        """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
+    async def document_revisions(self, after: int = 0, limit: int = 1_000) -> RevisionPage:
+        """Return what all tenants have with a revision above `after`, looking at about `limit` points."""
         ...
 
     async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:

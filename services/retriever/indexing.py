@@ -6,7 +6,7 @@ from contracts.chunks import ChunksEmbedded, EmbeddedChunk
 from contracts.facts import DocumentDeleted, DocumentIndexed, DocumentSuperseded
 from contracts.messages import Fact
 from services.retriever.bm25 import chunk_terms
-from services.retriever.index import ChunkPoint, VectorIndex
+from services.retriever.index import ChunkPoint, VectorIndex, collection_fence
 from shared.errors import Rejected
 
 
@@ -26,8 +26,8 @@ class Indexing:
                 field="model",
             )
         await self._index.upsert([await _point(batch, chunk) for chunk in batch.chunks])
-        fence = (await self._index.fences(batch.tenant, {batch.document_id})).get(batch.document_id)
-        if fence is not None and batch.revision < max(fence.floor, fence.visible):
+        fences = await self._index.fences(batch.tenant, {batch.document_id, collection_fence(batch.collection)})
+        if any(batch.revision < max(fence.floor, fence.visible) for fence in fences.values()):
             # It came late: the fence hides it already, and nobody else would come to remove it.
             await self._index.remove_revision(batch.tenant, batch.document_id, batch.revision)
 

@@ -26,6 +26,7 @@ from services.retriever.index import (
     SparseVector,
     Vector,
 )
+from services.retriever.revision_pages import PointRow
 
 DENSE: Final = "dense"
 SPARSE: Final = "sparse"
@@ -36,6 +37,8 @@ TENANT_FIELD: Final = "tenant"
 REVISION_FIELD: Final = "revision"
 # Only the index itself needs these; every hit would carry them for nothing.
 FIELDS_OF_NO_HIT: Final = ["kind", "terms", "prefix"]
+# What a listing of revisions reads of each point.
+ROW_FIELDS: Final = [REVISION_FIELD, TENANT_FIELD, "document_id"]
 
 _FENCE_NAMESPACE: Final = uuid.UUID("f1b0a3de-59c5-5d3b-8a54-3f0e6f1c7c52")
 # A longer term is kept as its digest, so that a field full of prose does not fill the keyword index.
@@ -138,6 +141,11 @@ def fence_payload(fence: Fence) -> dict[str, Any]:
 def read_fence(payload: Mapping[str, Any]) -> Fence:
     """Return the fence that a stored point says."""
     return Fence(payload["tenant"], payload["document_id"], payload["visible"], payload["floor"])
+
+
+def read_row(payload: Mapping[str, Any]) -> PointRow:
+    """Return whose point it is."""
+    return PointRow(payload[REVISION_FIELD], payload[TENANT_FIELD], payload["document_id"])
 
 
 def name_of(point: ChunkPoint) -> str:

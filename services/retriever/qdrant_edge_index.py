@@ -133,9 +133,9 @@ class QdrantEdgeIndex:
         """Return the exact number of chunk points."""
         return await self._read(self._shard.count, tenant, collection)
 
-    async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
-        """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
-        return await self._read(self._shard.document_revisions, tenant, after, limit)
+    async def document_revisions(self, after: int = 0, limit: int = 1_000) -> RevisionPage:
+        """Return what all tenants have with a revision above `after`, looking at about `limit` points."""
+        return await self._read(self._shard.document_revisions, after, limit)
 
     async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:
         """Return ids of the chunks of all tenants, from `start` on."""

@@ -86,7 +86,8 @@ def cosines_of(query: IndexQuery, point_ids: list[str]) -> engine.QueryRequest:
 
 
 def _scope(query: IndexQuery) -> engine.Filter:
-    return engine.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
+    scope = conditions.search_scope(MAKE, query.tenant, query.collection, query.filter, query.floors)
+    return engine.Filter(must=scope)
 
 
 def _dense_query(query: IndexQuery) -> engine.Query:

@@ -28,7 +28,7 @@ from services.retriever.qdrant_edge_requests import (
     fence_point,
     read_point,
 )
-from services.retriever.revision_pages import page_of, page_of_one
+from services.retriever.revision_pages import MAX_SHARING_A_REVISION, page_of, page_of_one
 
 
 class QdrantEdgeShard:
@@ -94,24 +94,28 @@ class QdrantEdgeShard:
         with _engine_failures("count"):
             return self._shard.count(engine.CountRequest(exact=True, filter=scope))
 
-    def document_revisions(self, tenant: str, after: int, limit: int) -> RevisionPage:
-        """Return a page of what the tenant has above a revision."""
-        scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.revisions(above=after)))
-        fields = [payload.REVISION_FIELD, "document_id"]
+    def document_revisions(self, after: int, limit: int) -> RevisionPage:
+        """Return a page of what all tenants have above a revision."""
+        scope = engine.Filter(must=conditions.revision_scope(MAKE, None, conditions.revisions(above=after)))
         order = engine.OrderBy(payload.REVISION_FIELD, engine.Direction.Asc)
         with _engine_failures("list revisions"):
             records, _ = self._shard.scroll(
-                engine.ScrollRequest(limit=limit, filter=scope, with_payload=fields, order_by=order)
+                engine.ScrollRequest(limit=limit, filter=scope, with_payload=payload.ROW_FIELDS, order_by=order)
             )
-        payloads = [record.payload or {} for record in records]
-        rows = [(each[payload.REVISION_FIELD], each["document_id"]) for each in payloads]
-        return page_of(rows, limit) or self._page_of_one(tenant, rows[0][0], limit)
+        rows = [payload.read_row(record.payload or {}) for record in records]
+        return page_of(rows, limit) or self._page_of_one(rows[0].revision)
 
-    def _page_of_one(self, tenant: str, revision: int, limit: int) -> RevisionPage:
+    def _page_of_one(self, revision: int) -> RevisionPage:
+        tenants = self._count_by(payload.TENANT_FIELD, None, revision)
+        return page_of_one(revision, {tenant: self._count_by("document_id", tenant, revision) for tenant in tenants})
+
+    def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
         scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
         with _engine_failures("list revisions"):
-            answer = self._shard.facet(engine.FacetRequest("document_id", limit=limit, exact=True, filter=scope))
-        return page_of_one(revision, {str(each.value): each.count for each in answer.hits})
+            answer = self._shard.facet(
+                engine.FacetRequest(field, limit=MAX_SHARING_A_REVISION, exact=True, filter=scope)
+            )
+        return {str(each.value): each.count for each in answer.hits}
 
     def chunk_ids(self, start: str | None, limit: int) -> ChunkIdPage:
         """Return a page of the ids of all chunks."""

@@ -35,7 +35,7 @@ from services.retriever.qdrant_server_requests import (
     lift,
     read_point,
 )
-from services.retriever.revision_pages import page_of, page_of_one
+from services.retriever.revision_pages import MAX_SHARING_A_REVISION, page_of, page_of_one
 from services.retriever.stored_names import stored_name
 
 # Insert-only upserts came with 1.17, a tenant's own term statistics with 1.19. An older server ignores both without
@@ -172,20 +172,19 @@ class QdrantServerIndex:
         async with self._reaching("count"):
             return (await self._client.count(self._collection, count_filter=scope, exact=True)).count
 
-    async def document_revisions(self, tenant: str, after: int = 0, limit: int = 1_000) -> RevisionPage:
-        """Return what the tenant has with a revision above `after`, looking at about `limit` points."""
-        scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.revisions(above=after)))
+    async def document_revisions(self, after: int = 0, limit: int = 1_000) -> RevisionPage:
+        """Return what all tenants have with a revision above `after`, looking at about `limit` points."""
+        scope = models.Filter(must=conditions.revision_scope(MAKE, None, conditions.revisions(above=after)))
         async with self._reaching("list revisions"):
             records, _ = await self._client.scroll(
                 self._collection,
                 scroll_filter=scope,
                 limit=limit,
                 order_by=models.OrderBy(key=payload.REVISION_FIELD, direction=models.Direction.ASC),
-                with_payload=[payload.REVISION_FIELD, "document_id"],
+                with_payload=payload.ROW_FIELDS,
             )
-        payloads = [record.payload or {} for record in records]
-        rows = [(each[payload.REVISION_FIELD], each["document_id"]) for each in payloads]
-        return page_of(rows, limit) or await self._page_of_one(tenant, rows[0][0], limit)
+        rows = [payload.read_row(record.payload or {}) for record in records]
+        return page_of(rows, limit) or await self._page_of_one(rows[0].revision)
 
     async def chunk_ids(self, start: str | None = None, limit: int = 1_000) -> ChunkIdPage:
         """Return ids of the chunks of all tenants, from `start` on."""
@@ -307,13 +306,18 @@ class QdrantServerIndex:
             )
         return records, None if following is None else str(following)
 
-    async def _page_of_one(self, tenant: str, revision: int, limit: int) -> RevisionPage:
+    async def _page_of_one(self, revision: int) -> RevisionPage:
+        tenants = await self._count_by(payload.TENANT_FIELD, None, revision)
+        counts = {tenant: await self._count_by("document_id", tenant, revision) for tenant in tenants}
+        return page_of_one(revision, counts)
+
+    async def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
         scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
         async with self._reaching("list revisions"):
             answer = await self._client.facet(
-                self._collection, "document_id", facet_filter=scope, limit=limit, exact=True
+                self._collection, field, facet_filter=scope, limit=MAX_SHARING_A_REVISION, exact=True
             )
-        return page_of_one(revision, {str(each.value): each.count for each in answer.hits})
+        return {str(each.value): each.count for each in answer.hits}
 
     @asynccontextmanager
     async def _reaching(self, action: str) -> AsyncIterator[None]:

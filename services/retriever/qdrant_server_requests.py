@@ -100,7 +100,8 @@ def cosines_of(query: IndexQuery, point_ids: list[str]) -> models.QueryRequest:
 
 
 def _scope(query: IndexQuery) -> models.Filter:
-    return models.Filter(must=conditions.search_scope(MAKE, query.tenant, query.collection, query.filter))
+    scope = conditions.search_scope(MAKE, query.tenant, query.collection, query.filter, query.floors)
+    return models.Filter(must=scope)
 
 
 def _dense(query: IndexQuery) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from contracts.retrieval import ReindexReply, ReindexRequest
 from services.retriever.bm25 import chunk_terms
 from services.retriever.generations import Generation, Generations
 from services.retriever.index import ChunkPoint, Fence, Vector, VectorIndex
+from services.retriever.visibility import fence_names
 from services.retriever.writing import EmbedPassages
 from shared.errors import Rejected
 
@@ -167,9 +168,13 @@ async def _removed(source: VectorIndex, copied: Sequence[ChunkPoint]) -> set[_Re
 
 async def _hidden(index: VectorIndex, copied: Sequence[ChunkPoint]) -> set[_Revision]:
     """Return what no search will ever show again: it came late, and nobody else would come to remove it."""
-    revisions = {_revision_of(chunk) for chunk in copied}
-    fences = await _known_fences(index, [Fence(tenant, document) for tenant, document, _ in revisions])
-    return {each for each in revisions if (fence := fences.get(each[:2])) and each[2] < max(fence.visible, fence.floor)}
+    owners = {(_revision_of(chunk), name) for chunk in copied for name in fence_names([chunk])}
+    fences = await _known_fences(index, [Fence(revision[0], name) for revision, name in owners])
+    return {
+        revision
+        for revision, name in owners
+        if (fence := fences.get((revision[0], name))) and revision[2] < max(fence.visible, fence.floor)
+    }
 
 
 def _revision_of(chunk: ChunkPoint) -> _Revision:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.retriever.collapsing import without_near_copies
-from services.retriever.index import Fence, Hit, IndexQuery
+from services.retriever.index import Chunk, Fence, Hit, IndexQuery, collection_fence
 
 
 class Searchable(Protocol):
@@ -23,18 +23,39 @@ class Searchable(Protocol):
 def visible_hits(hits: Sequence[Hit], fences: Mapping[str, Fence], limit: int) -> list[Hit]:
     """Return the first `limit` hits that may be shown, in their order; no two show different revisions of a document.
 
-    A document with a fully indexed revision shows that one alone. Without one (its first indexing goes on, or it was
-    deleted and comes back) it shows the highest revision at or above its floor among these hits.
+    Nothing of a collection is shown from below the collection's floor. A document with a fully indexed revision shows
+    that one alone. Without one (its first indexing goes on, or it was deleted and comes back) it shows the highest
+    revision at or above its floor among these hits.
     """
-    shown = _shown_revisions(hits, fences)
-    return [hit for hit in hits if shown.get(hit.document_id) == hit.revision][:limit]
+    kept = [hit for hit in hits if hit.revision >= _floor_of_collection(hit, fences)]
+    gone = {(hit.document_id, hit.revision) for hit in hits} - {(hit.document_id, hit.revision) for hit in kept}
+    shown = _shown_revisions(kept, fences, gone)
+    return [hit for hit in kept if shown.get(hit.document_id) == hit.revision][:limit]
 
 
-def _shown_revisions(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> dict[str, int]:
+def collection_floors(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> dict[str, int]:
+    """Return the floors of those collections that hide some of these hits."""
+    floors = [(hit, _floor_of_collection(hit, fences)) for hit in hits]
+    return {hit.collection: floor for hit, floor in floors if hit.revision < floor}
+
+
+def fence_names(chunks: Sequence[Chunk]) -> set[str]:
+    """Return the names of the fences that decide about these chunks."""
+    return {each.document_id for each in chunks} | {collection_fence(each.collection) for each in chunks}
+
+
+def _floor_of_collection(hit: Hit, fences: Mapping[str, Fence]) -> int:
+    fence = fences.get(collection_fence(hit.collection))
+    return fence.floor if fence is not None else 0
+
+
+def _shown_revisions(
+    hits: Sequence[Hit], fences: Mapping[str, Fence], gone: Collection[tuple[str, int]]
+) -> dict[str, int]:
     shown: dict[str, int] = {}
     for hit in hits:
         fence = fences.get(hit.document_id)
-        if fence is not None and _has_visible(fence):
+        if fence is not None and _has_visible(fence) and (hit.document_id, fence.visible) not in gone:
             shown[hit.document_id] = fence.visible
         elif fence is None or hit.revision >= fence.floor:
             shown[hit.document_id] = max(hit.revision, shown.get(hit.document_id, 0))
@@ -61,6 +82,7 @@ async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: in
     """Return at most `query.limit` hits that may be shown, best first, none a near copy of another of its document.
 
     Hits that are left out are made up for by looking deeper, twice as deep each time, in at most `max_rounds` searches.
+    A collection that was deleted a moment ago may hide any number of hits: the next search leaves it out.
     """
     depth = query.limit + max(8, query.limit // 2)
     known: set[Fence] = set()
@@ -69,12 +91,14 @@ async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: in
         hits = await index.search(replace(query, limit=depth))
         # Fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
         # deleted by then stays hidden, however long the search took.
-        fences = await index.fences(query.tenant, {hit.document_id for hit in hits})
+        fences = await index.fences(query.tenant, fence_names(hits))
         shown = without_near_copies(visible_hits(hits, fences, len(hits)), query.limit)
         # An update that became visible between the two reads hides the hits of its document; its own are there now.
         overtaking = overtaking_fences(hits, fences) - known
         if not overtaking and (len(shown) == query.limit or len(hits) < depth):
             break
         known |= overtaking
-        depth = depth if overtaking else depth * 2
+        floors = collection_floors(hits, fences)
+        query = replace(query, floors={**query.floors, **floors})
+        depth = depth if overtaking or floors else depth * 2
     return shown

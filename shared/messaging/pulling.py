@@ -22,6 +22,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 SILENCE_SECONDS: Final = 3 * HEARTBEAT_SECONDS
 # The next message comes this soon after the one before: a flow is dense.
 DENSE_SECONDS: Final = 0.05
+LINGER_STEP_SECONDS: Final = 0.05
 REFUSAL_PAUSE_SECONDS: Final = 1.0
 _NANOSECONDS: Final = 1_000_000_000
 _HEARTBEAT_STATUS: Final = "100"
@@ -67,8 +68,15 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         if self._linger_seconds and time.monotonic() - entered_at < DENSE_SECONDS:
             # Fewer, larger steps leave the processor to the work that needs it. A message after a pause is not held
             # up, so that a lone document passes every stage at once.
-            await asyncio.sleep(self._linger_seconds)
+            await self._gather(messages, batch)
         return messages + self._arrived(batch - len(messages))
+
+    async def _gather(self, messages: list[Msg], batch: int) -> None:
+        """Add what arrives while a fetch lingers; a batch that a backlog fills at once waits for nothing."""
+        until = time.monotonic() + self._linger_seconds
+        while len(messages) < batch and time.monotonic() < until:
+            await asyncio.sleep(min(self._linger_seconds, LINGER_STEP_SECONDS))
+            messages += self._arrived(batch - len(messages))
 
     async def unsubscribe(self) -> None:
         """Stop the flow; may be called again."""

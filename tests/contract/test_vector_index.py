@@ -95,7 +95,8 @@ async def test_a_tenant_finds_and_counts_only_its_own(index: VectorIndex) -> Non
     assert await index.count("other") == 2
     assert await index.count() == 5
     assert await index.fences("other", {"a"}) == {}
-    assert [entry.points for entry in (await index.document_revisions("other")).entries] == [2]
+    listed = (await index.document_revisions()).entries
+    assert {(entry.tenant, entry.points) for entry in listed} == {("acme", 3), ("other", 2)}
 
 
 async def test_a_removal_leaves_the_same_document_of_another_tenant(index: VectorIndex) -> None:
@@ -187,28 +188,44 @@ async def test_revisions_are_removed_below_a_bound_or_singly(index: VectorIndex)
 
 
 async def test_pages_of_any_size_list_every_revision_of_every_document_once(index: VectorIndex) -> None:
-    stored = {(1, "a"): 2, (2, "b"): 7, (5, "a"): 1, (6, "c"): 9, (7, "d"): 1, (8, "b"): 3}
-    for (revision, document_id), number in stored.items():
-        await index.upsert(points(document_id, revision, number))
+    stored = {
+        (1, "acme", "a"): 2,
+        (2, "acme", "b"): 7,
+        (5, "acme", "a"): 1,
+        (6, "other", "c"): 9,
+        (7, "acme", "d"): 1,
+        (8, "other", "a"): 3,
+    }
+    for (revision, tenant, document_id), number in stored.items():
+        await index.upsert(points(document_id, revision, number, tenant=tenant))
 
     for limit in (1, 3, 7, 8, 23, 24, 100):
         listed = await every_revision(index, limit)
         assert len(listed) == len(stored)
-        assert {(entry.revision, entry.document_id): entry.points for entry in listed} == stored
+        assert {(entry.revision, entry.tenant, entry.document_id): entry.points for entry in listed} == stored
+
+
+async def test_a_revision_that_several_documents_claim_is_counted_for_each(index: VectorIndex) -> None:
+    await index.upsert([*points("a", 4, 6), *points("b", 4, 2), *points("a", 4, 3, tenant="other")])
+
+    for limit in (1, 5, 11, 12):
+        listed = await every_revision(index, limit)
+        found = {(entry.tenant, entry.document_id): entry.points for entry in listed}
+        assert found == {("acme", "a"): 6, ("acme", "b"): 2, ("other", "a"): 3}
 
 
 async def every_revision(index: VectorIndex, limit: int) -> list[DocumentRevision]:
     listed: list[DocumentRevision] = []
     after: int | None = 0
     while after is not None:
-        page = await index.document_revisions("acme", after, limit)
+        page = await index.document_revisions(after, limit)
         listed += page.entries
         after = page.next_after
     return listed
 
 
-async def test_a_tenant_without_points_has_one_empty_page(index: VectorIndex) -> None:
-    page = await index.document_revisions("nobody")
+async def test_an_index_without_points_has_one_empty_page_of_revisions(index: VectorIndex) -> None:
+    page = await index.document_revisions()
 
     assert (page.entries, page.next_after) == ((), None)
 

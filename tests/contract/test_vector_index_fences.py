@@ -12,6 +12,7 @@ from services.retriever.index import (
     SearchMode,
     SparseVector,
     VectorIndex,
+    collection_fence,
 )
 from services.retriever.visibility import search_visible
 from tests.contract.vector_indexes import (
@@ -81,7 +82,7 @@ async def test_a_fence_is_neither_found_nor_counted_nor_listed(index: VectorInde
         without = query(mode=mode, sparse=terms, filter=parse_filter({"not": {"x": 1}}))
         assert documents(await index.search(without)) == {"a"}
     assert await index.count() == 1
-    assert len((await index.document_revisions("acme")).entries) == 1
+    assert len((await index.document_revisions()).entries) == 1
     assert (await index.describe()).chunk_points == 1
 
 
@@ -161,6 +162,64 @@ async def test_a_deleted_document_that_comes_back_shows_only_what_came_after(ind
     await index.upsert(points("a", 5, 1))
 
     assert revisions(await search_visible(index, query())) == {5}
+
+
+async def test_a_deleted_collection_is_gone_at_once_and_what_comes_after_is_there(index: VectorIndex) -> None:
+    """INVARIANT: deleted is gone; without the fence of the collection its documents answer until each is removed."""
+    await index.upsert([*points("a", 1, 2, collection="old"), *points("b", 2, 2, collection="kept")])
+    await index.raise_fence("acme", "a", visible=1)
+    await index.raise_fence("acme", "b", visible=2)
+
+    await index.raise_fence("acme", collection_fence("old"), floor=5)
+    assert documents(await search_visible(index, query())) == {"b"}
+    assert documents(await search_visible(index, query(tenant="acme", collection="old"))) == set()
+
+    await index.upsert([*points("c", 6, 1, collection="old"), *points("a", 7, 1, collection="old")])
+    assert documents(await search_visible(index, query())) == {"a", "b", "c"}
+    assert revisions(await search_visible(index, query(collection="old"))) == {6, 7}
+
+    await index.upsert(points("late", 4, 1, collection="old"))
+    assert "late" not in documents(await search_visible(index, query()))
+
+
+async def test_the_fence_of_a_collection_is_that_of_one_tenant(index: VectorIndex) -> None:
+    await index.upsert([*points("a", 1, 2), *points("a", 1, 2, tenant="other")])
+
+    await index.raise_fence("acme", collection_fence("default"), floor=2)
+
+    assert documents(await search_visible(index, query(tenant="other"))) == {"a"}
+    assert await search_visible(index, query()) == []
+
+
+async def test_a_large_collection_that_was_just_deleted_hides_nothing_of_the_others(index: VectorIndex) -> None:
+    """INVARIANT: its points are still there and rank before all others; looking deeper alone would not reach these."""
+    near, far = vector(1), vector(2)
+    await index.upsert(
+        [*points("gone", 1, 600, vector=near, collection="old"), *points("here", 1, 5, vector=near + 0.2 * far)]
+    )
+    await index.raise_fence("acme", collection_fence("old"), floor=2)
+
+    hits = await search_visible(index, query(vector=near, limit=5))
+
+    assert [hit.document_id for hit in hits] == ["here"] * 5
+
+
+@pytest.mark.parametrize("mode", list(SearchMode))
+async def test_a_search_leaves_out_what_lies_below_the_floor_of_a_collection(
+    index: VectorIndex, mode: SearchMode
+) -> None:
+    terms = SparseVector((1,), (1.0,))
+    await index.upsert(
+        [
+            *points("a", 1, 2, collection="old", sparse=terms),
+            *points("b", 5, 2, collection="old", sparse=terms),
+            *points("c", 1, 2, sparse=terms),
+        ]
+    )
+
+    hits = await index.search(query(mode=mode, sparse=terms, floors={"old": 5, "unknown": 9}))
+
+    assert documents(hits) == {"b", "c"}
 
 
 async def test_hidden_hits_are_made_up_for_from_further_down(index: VectorIndex) -> None:

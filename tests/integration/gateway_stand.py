@@ -37,6 +37,7 @@ from contracts.reads import (
     IdempotencyRecord,
     IdempotencyReply,
 )
+from contracts.reconciliation import FencesReply, FencesRequest, IndexFence
 from contracts.retrieval import FenceReply, FenceRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
 from services.gateway.app import build_app
 from services.gateway.gateway import Gateway
@@ -74,8 +75,13 @@ class Persistence:
 
     def record(self, revision: int, payload: bytes, key: str | None) -> None:
         message = decode(IngestMessage, payload)
-        document_id = message.derived_id()
         self.messages.append(message)
+        if message.op == "delete_collection":
+            self.documents = {
+                key: view for key, view in self.documents.items() if view.collection != message.collection
+            }
+            return
+        document_id = message.derived_id()
         self.put(document_id, revision, "deleted" if message.op == "delete" else "accepted", message)
         if key is not None:
             digest = hashlib.sha256(payload).hexdigest()
@@ -136,6 +142,7 @@ class Retriever:
     hits: list[RetrievedChunk] = field(default_factory=list)
     requests: list[RetrieveRequest] = field(default_factory=list)
     fences: list[FenceRequest] = field(default_factory=list)
+    collection_fences: list[IndexFence] = field(default_factory=list)
     reranked: bool = True
     failure: Exception | None = None
 
@@ -151,6 +158,12 @@ class Retriever:
             raise self.failure
         self.fences.append(request)
         return FenceReply(floor=request.floor)
+
+    async def lift(self, request: FencesRequest, _deadline: float | None) -> Message:
+        if self.failure:
+            raise self.failure
+        self.collection_fences += request.fences
+        return FencesReply(behind=[])
 
 
 @dataclass
@@ -269,4 +282,5 @@ async def _answer(client: Client, persistence: Persistence, retriever: Retriever
     await serve(subjects.READ_IDEMPOTENCY, IdempotencyQuery, persistence.idempotency)
     await serve(subjects.RETRIEVE, RetrieveRequest, retriever.retrieve)
     await serve(subjects.INDEX_FENCE, FenceRequest, retriever.fence)
+    await serve(subjects.INDEX_FENCES, FencesRequest, retriever.lift)
     await client.flush()

@@ -5,12 +5,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts import subjects
+from contracts.documents import CollectionName
+from contracts.reconciliation import ReconcileReply, ReconcileRequest
 from contracts.retrieval import ReindexReply, ReindexRequest
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.replies import message_reply
-from services.gateway.schemas import Collections, HealthSummary, PipelineState, PlatformHealth
+from services.gateway.schemas import (
+    CollectionDeleteReceipt,
+    Collections,
+    HealthSummary,
+    PipelineState,
+    PlatformHealth,
+)
 from services.gateway.tenancy import Tenant
 
 router = APIRouter(responses=PROBLEMS)
@@ -21,6 +29,19 @@ async def list_collections(tenant: Tenant, gateway: GatewayOf) -> Response:
     """Return every collection with the number of its documents and chunks."""
     found = await gateway.reads.collections(tenant)
     return message_reply(Collections(items=found.items, next_cursor=None))
+
+
+@router.delete(
+    "/v1/collections/{name}",
+    status_code=202,
+    tags=["documents"],
+    summary="Delete a collection",
+    responses={202: {"model": CollectionDeleteReceipt}},
+)
+async def delete_collection(name: CollectionName, tenant: Tenant, gateway: GatewayOf) -> Response:
+    """Delete every document of a collection; from the answer on no search and no answer shows any of them."""
+    deleted = await gateway.deletion.delete_collection(tenant, name)
+    return message_reply(CollectionDeleteReceipt(name=name, revision=deleted.revision), 202)
 
 
 @router.get(
@@ -45,6 +66,19 @@ async def reindex(request: Request, gateway: GatewayOf) -> Response:
     """Return where the reindexing stands after the step; `rag reindex` does all of them."""
     step = await read_json(request, ReindexRequest)
     return message_reply(await gateway.patient_requester.ask(subjects.INDEX_REINDEX, step, ReindexReply))
+
+
+@router.post(
+    "/v1/admin/reconcile",
+    tags=["operations"],
+    summary="Do one step of comparing database and index",
+    openapi_extra=body_of(ReconcileRequest),
+    responses={200: {"model": ReconcileReply}},
+)
+async def reconcile(request: Request, gateway: GatewayOf) -> Response:
+    """Return what the step found and repaired; `rag doctor --reconcile` does all of them."""
+    step = await read_json(request, ReconcileRequest)
+    return message_reply(await gateway.patient_requester.ask(subjects.RECONCILE, step, ReconcileReply))
 
 
 @router.get("/health", tags=["operations"], summary="Health in short", responses={200: {"model": HealthSummary}})

@@ -37,6 +37,7 @@ class FakeGateway:
     most_in_work: int = 0
     health: dict[str, Any] = field(default_factory=dict)
     steps: list[tuple[str, Any]] = field(default_factory=list)
+    comparisons: list[Any] = field(default_factory=list)
     reindex_requests: list[dict[str, Any]] = field(default_factory=list)
     letters: FakeLetters = field(default_factory=FakeLetters)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,6 +54,7 @@ class FakeGateway:
                 Route("/v1/collections", self.collections),
                 Route("/v1/admin/pipeline", self.pipeline),
                 Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
+                Route("/v1/admin/reconcile", self.reconcile, methods=["POST"]),
                 Route("/health/detailed", self.detailed),
                 *letter_routes(self.letters),
             ]
@@ -168,6 +170,14 @@ class FakeGateway:
         self.reindex_requests.append(asked)
         expected, reply = self.steps.pop(0)
         assert asked["step"] == expected
+        if isinstance(reply, tuple):
+            return problem(reply[0], reply[1], f"the step failed with {reply[1]}", {"Retry-After": "0"})
+        return JSONResponse(reply)
+
+    async def reconcile(self, request: Request) -> JSONResponse:
+        """Answer the steps that the test wrote down, in their order; each is asked for with the cursor before it."""
+        self.requests.append(await request.json())
+        reply = self.comparisons.pop(0)
         if isinstance(reply, tuple):
             return problem(reply[0], reply[1], f"the step failed with {reply[1]}", {"Retry-After": "0"})
         return JSONResponse(reply)

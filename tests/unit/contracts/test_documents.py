@@ -31,7 +31,10 @@ def decoded(**fields: object) -> IngestMessage:
         (b'{"text":"x","metadata":{"a":[1]}}', "metadata.a", "strings only"),
         (b'{"text":"x","metadata":{"a.b":1}}', "metadata", "field name"),
         (b'{"op":"delete"}', "", "id or the uri"),
-        (b'{"op":"erase","id":"a"}', "op", "'upsert' or 'delete'"),
+        (b'{"op":"erase","id":"a"}', "op", "'upsert', 'delete' or 'delete_collection'"),
+        (b'{"op":"delete_collection"}', "", "must name its collection"),
+        (b'{"op":"delete_collection","collection":"a","id":"b"}', "", "to delete one of them use delete"),
+        (b'{"op":"delete_collection","collection":"a","uri":"b"}', "", "to delete one of them use delete"),
     ],
 )
 def test_a_broken_message_is_refused_with_the_field_that_is_wrong(payload: bytes, field: str, words: str) -> None:

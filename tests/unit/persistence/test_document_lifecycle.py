@@ -15,7 +15,7 @@ from contracts.facts import (
 )
 from contracts.reads import DocumentError
 from services.persistence.document import Document
-from services.persistence.events import DocumentEvent
+from services.persistence.events import DocumentEvent, PointsLost
 from services.persistence.lifecycle import apply
 from tests.unit.persistence.histories import AT, About, known
 
@@ -207,3 +207,39 @@ def test_the_time_of_change_moves_only_when_something_changes() -> None:
     assert after(*INDEXED, later.batch(1)).updated_at == AT
     assert after(*INDEXED[:-1], later.batch(1)).updated_at == AT + timedelta(hours=1)
     assert after(*INDEXED[:-1], later.batch(1)).created_at == AT
+
+
+def lost(revision: int, found: int) -> PointsLost:
+    return PointsLost(tenant="acme", document_id="handbook-7", revision=revision, at=AT, found=found)
+
+
+def test_a_document_that_lost_points_has_failed_and_keeps_what_is_left() -> None:
+    document = after(*INDEXED, lost(3, 5))
+    assert (document.status, document.visible_revision, document.visible_chunks) == ("failed", 3, 5)
+    assert document.progress.error == DocumentError(
+        code="index_incomplete", message="5 of 20 chunks are left in the index; send the document again"
+    )
+    assert kinds(after(*INDEXED), lost(3, 5)) == [DocumentFailed]
+    assert after(lost(3, 5), state=document) == document
+
+
+def test_a_document_that_lost_every_point_is_not_shown_any_more() -> None:
+    document = after(*INDEXED, lost(3, 0))
+    assert (document.status, document.visible_revision, document.visible_chunks) == ("failed", 0, 0)
+
+
+def test_a_loss_of_the_last_good_revision_leaves_the_failure_of_the_update() -> None:
+    document = after(*INDEXED, SECOND.accepted(), SECOND.failed(), lost(3, 0))
+    assert document.progress.error == DocumentError(code="corrupt", message="cannot be read")
+    assert (document.revision, document.visible_revision, document.visible_chunks) == (5, 0, 0)
+
+
+def test_a_loss_that_an_update_or_a_delete_has_overtaken_changes_nothing() -> None:
+    for later in (SECOND.delete(),), (SECOND.accepted(), SECOND.parsed(1), SECOND.batch(0)):
+        document = after(*INDEXED, *later)
+        assert after(lost(3, 0), state=document) == document
+
+
+def test_a_document_that_is_sent_again_after_a_loss_is_indexed_again() -> None:
+    document = after(*INDEXED, lost(3, 5), SECOND.accepted(), SECOND.parsed(1), SECOND.batch(0))
+    assert (document.status, document.visible_revision, document.progress.error) == ("indexed", 5, None)

@@ -11,7 +11,7 @@ from contracts.chunks import ChunksEmbedded, ChunksReady, ChunkText, EmbeddedChu
 from contracts.codec import encode
 from contracts.messages import Message
 from services.persistence.dead_letter import document_events, read_dead_letter
-from services.persistence.events import DeleteAccepted, Failed, Refused, UpsertAccepted
+from services.persistence.events import CollectionDeleted, DeleteAccepted, Failed, Refused, UpsertAccepted
 from services.persistence.intake import read_message
 from services.persistence.recording import idempotency_row
 
@@ -57,7 +57,7 @@ def test_an_upsert_is_read_with_its_description() -> None:
 
 def test_a_document_without_an_id_gets_the_one_that_every_service_derives() -> None:
     event = read_message("acme", 9, payload(text="hello"), AT)
-    assert event is not None
+    assert isinstance(event, UpsertAccepted)
     assert event.document_id.startswith("sha-")
 
 
@@ -65,8 +65,14 @@ def test_a_delete_by_uri_is_about_the_document_of_that_uri() -> None:
     published = read_message("acme", 9, payload(uri="https://x", text="t"), AT)
     deleted = read_message("acme", 10, payload(op="delete", uri="https://x"), AT)
     assert isinstance(deleted, DeleteAccepted)
-    assert published is not None
+    assert isinstance(published, UpsertAccepted)
     assert deleted.document_id == published.document_id
+
+
+def test_a_delete_of_a_collection_is_about_no_single_document() -> None:
+    body = payload(op="delete_collection", collection="c")
+    assert read_message("acme", 9, body, AT) == CollectionDeleted(tenant="acme", collection="c", revision=9, at=AT)
+    assert meaning(body) == ()
 
 
 @pytest.mark.parametrize(
@@ -166,13 +172,13 @@ def test_a_letter_that_is_about_no_document_means_nothing_for_any(overrides: dic
 @pytest.mark.parametrize("key", ["", "k" * 129, "ü", "a\tb"], ids=["none", "too long", "not ASCII", "control"])
 def test_an_unusable_idempotency_key_is_not_remembered(key: str) -> None:
     event = read_message("acme", 9, payload(id="d", text="t"), AT)
-    assert event is not None
+    assert isinstance(event, UpsertAccepted)
     assert idempotency_row({"Rag-Idempotency": key}, b"", event) is None
 
 
 def test_an_idempotency_key_is_remembered_with_the_digest_of_the_message() -> None:
     event = read_message("acme", 9, payload(id="d", text="t"), AT)
-    assert event is not None
+    assert isinstance(event, UpsertAccepted)
     row = idempotency_row({"Rag-Idempotency": "k" * 128}, b"", event)
     assert row is not None
     assert row["digest"] == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

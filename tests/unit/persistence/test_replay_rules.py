@@ -92,8 +92,18 @@ def test_a_message_that_tells_of_no_document_is_not_sent_again() -> None:
         (b'{"id": "d", "text": 5}', True),
         (b'{"id": "e", "text": "t"}', False),
         (b"not json", False),
+        (b'{"op": "delete_collection", "collection": "default"}', True),
+        (b'{"op": "delete_collection", "collection": "other"}', False),
     ],
-    ids=["an update", "a delete", "a broken update", "another document", "no document"],
+    ids=[
+        "an update",
+        "a delete",
+        "a broken update",
+        "another document",
+        "no document",
+        "its collection",
+        "another one",
+    ],
 )
 def test_a_later_write_that_is_not_recorded_yet_counts_too(payload: bytes, is_later: bool) -> None:
     assert (later_write(LETTER, 6, "m", payload, AT) is not None) == is_later

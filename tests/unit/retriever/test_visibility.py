@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retriever.index import Fence, Hit, IndexQuery
+from services.retriever.index import Fence, Hit, IndexQuery, collection_fence
 from services.retriever.visibility import search_visible, visible_hits
 from tests.unit.retriever.hits import hit
 
@@ -51,6 +51,39 @@ def test_a_document_shows_one_revision_that_its_fence_allows(
     hits = [hit("a", revision) for revision in found]
 
     assert [each.revision for each in visible_hits(hits, {"a": fence(visible=visible, floor=floor)}, 10)] == shown
+
+
+@pytest.mark.parametrize(
+    ("found", "visible", "shown"),
+    [
+        ([3], 3, []),
+        ([3, 8], 3, [8]),
+        ([3, 8, 9], 3, [9]),
+        ([3, 8, 9], 8, [8]),
+        ([6], 0, [6]),
+    ],
+    ids=[
+        "deleted with its collection",
+        "deleted and coming back",
+        "deleted and coming back twice",
+        "came back and is being updated",
+        "the delete itself is the first revision that may answer",
+    ],
+)
+def test_a_document_shows_nothing_from_below_the_floor_of_its_collection(
+    found: list[int], visible: int, shown: list[int]
+) -> None:
+    hits = [hit("a", revision) for revision in found]
+    fences = {"a": fence(visible=visible), collection_fence("default"): fence(collection_fence("default"), floor=6)}
+
+    assert [each.revision for each in visible_hits(hits, fences, 10)] == shown
+
+
+def test_a_document_that_moved_out_of_a_deleted_collection_shows_where_it_is_now() -> None:
+    hits = [hit("a", 3, collection="old"), hit("a", 5, collection="new"), hit("b", 4, collection="old")]
+    fences = {"a": fence(visible=5), collection_fence("old"): fence(collection_fence("old"), floor=6)}
+
+    assert visible_hits(hits, fences, 10) == [hits[1]]
 
 
 def test_a_document_without_a_fence_shows_its_highest_revision() -> None:

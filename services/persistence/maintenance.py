@@ -1,0 +1,60 @@
+"""Work beside the messages: pruning, deletes of collections, and the comparison with the index."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from contracts import subjects
+from contracts.reconciliation import ReconcileRequest
+from services.persistence.events import PointsLost
+from services.persistence.handlers import announce
+from services.persistence.index_requests import IndexRequests
+from services.persistence.nats_progress import NatsProgress
+from services.persistence.nats_streams import NatsStreams
+from services.persistence.pruning import prune_forever
+from services.persistence.read_pool import ReadPool
+from services.persistence.reconciliation import Reconciliation
+from services.persistence.reconciling import Reconciling
+from services.persistence.recording import key_of, record
+from services.persistence.settings import PersistenceSettings
+from services.persistence.sweeping import Sweeping
+from services.persistence.unit_of_work import GroupCommit
+from shared.metrics import ReconcileMetrics
+from shared.service import Service
+
+
+@asynccontextmanager
+async def maintaining(
+    service: Service, writer: GroupCommit, pool: ReadPool, streams: NatsStreams, settings: PersistenceSettings
+) -> AsyncIterator[Sweeping]:
+    """Do the work until the block ends; yields what deletes collections."""
+    index = IndexRequests(service.requester)
+    sweeping = Sweeping(writer, pool, index.fences, partial(announce, service.publisher))
+    reconciling = build_reconciling(service, writer, pool, index, settings)
+    service.respond(subjects.RECONCILE, ReconcileRequest, reconciling.on_step, concurrency=1)
+    service.health.checks["reconciliation"] = reconciling.check
+    works = [prune_forever(writer, streams, settings), sweeping.run()]
+    if settings.persistence_reconcile_interval_seconds:
+        works.append(reconciling.run())
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield sweeping
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def build_reconciling(
+    service: Service, writer: GroupCommit, pool: ReadPool, index: IndexRequests, settings: PersistenceSettings
+) -> Reconciling:
+    """Return what compares database and index."""
+
+    async def lose(event: PointsLost) -> None:
+        unit = partial(record, events=[event])
+        await announce(service.publisher, await writer.run(key_of(event.tenant, event.document_id), unit))
+
+    settle_seconds = settings.persistence_reconcile_settle_seconds
+    steps = Reconciliation(pool, index, NatsProgress(service.client), lose, settle_seconds=settle_seconds)
+    return Reconciling(steps, writer, ReconcileMetrics(service.telemetry.meter), settings)
