@@ -72,7 +72,7 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         return messages + self._arrived(batch - len(messages))
 
     async def _gather(self, messages: list[Msg], batch: int) -> None:
-        """Add what arrives while a fetch lingers; a batch that a backlog fills at once waits for nothing."""
+        """Add what arrives while a fetch lingers; with a backlog the batch is full at once."""
         until = time.monotonic() + self._linger_seconds
         while len(messages) < batch and time.monotonic() < until:
             await asyncio.sleep(min(self._linger_seconds, LINGER_STEP_SECONDS))

@@ -14,7 +14,7 @@ from contracts.retrieval import ReindexReply, ReindexRequest
 from services.retriever import reindexing
 from services.retriever.bm25 import chunk_terms
 from services.retriever.generations import Generation, Generations
-from services.retriever.index import Fence, IndexUnavailable, VectorIndex
+from services.retriever.index import Fence, IndexUnavailable, VectorIndex, collection_fence
 from services.retriever.indexing import Indexing
 from services.retriever.reindexing import Reindexing
 from services.retriever.writing import Writing
@@ -342,3 +342,17 @@ async def test_the_next_index_never_lacks_what_the_present_one_got(stand: Stand)
         await stand.writing.clean_up(fact(DocumentDeleted, 9, "b", collection="default"))
 
     assert await stand.old.count() == 0
+
+
+async def test_what_a_deleted_collection_left_behind_is_not_copied(stand: Stand) -> None:
+    """INVARIANT: deleted is gone; the fence of the collection comes along, and late points of it go from both."""
+    name = collection_fence("default")
+    await stand.old.upsert(points("late", 3, 2))
+    await stand.old.upsert(points("later", 9, 2))
+    await stand.old.raise_fence("acme", name, floor=5)
+
+    await stand.copy_all()
+
+    for index in (stand.old, stand.new):
+        assert [entry.document_id for entry in (await index.document_revisions()).entries] == ["later"]
+        assert await index.fences("acme", {name}) == {name: Fence("acme", name, floor=5)}

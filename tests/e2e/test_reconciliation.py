@@ -43,10 +43,20 @@ def status_of(url: str, name: str) -> dict[str, Any]:
 
 
 def counts(url: str) -> tuple[int, int]:
-    """Return the number of chunks that the database and the index have."""
-    services = httpx.get(f"{url}/health/detailed", timeout=30).json()["services"]
-    details = [services[name]["replicas"][0]["details"] for name in ("persistence", "retriever")]
-    return int(details[0]["database"]["chunks"]), int(details[1]["index"]["chunks"])
+    """Return the number of chunks that the database and the index have, once both say it."""
+
+    def told() -> tuple[int, int] | None:
+        services = httpx.get(f"{url}/health/detailed", timeout=30).json()["services"]
+        checks = {"persistence": "database", "retriever": "index"}
+        found = [
+            replica["details"].get(check, {}).get("chunks")
+            for name, check in checks.items()
+            for replica in services[name]["replicas"][:1]
+        ]
+        return (found[0], found[1]) if len(found) == 2 and None not in found else None
+
+    both: tuple[int, int] = wait_until(told, "persistence and retriever say how many chunks they have")
+    return both
 
 
 async def damage(folder: Path, revisions: dict[str, int]) -> None:
