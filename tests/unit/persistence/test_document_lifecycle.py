@@ -61,6 +61,11 @@ def test_the_completing_event_announces_indexed_again_when_it_is_repeated() -> N
     assert kinds(after(*INDEXED), INDEXED[-1]) == [DocumentIndexed]
 
 
+def test_the_message_that_completes_a_document_announces_indexed_again_when_it_is_repeated() -> None:
+    document = after(FIRST.parsed(1), FIRST.batch(0), FIRST.accepted())
+    assert kinds(document, FIRST.accepted()) == [DocumentAccepted, DocumentIndexed]
+
+
 def test_a_document_stays_hidden_until_intake_has_seen_it() -> None:
     document = after(FIRST.parsed(1), FIRST.batch(0))
     assert (document.status, document.visible_revision) == (None, 0)
