@@ -148,6 +148,14 @@ def test_a_report_between_the_present_revision_and_a_later_one_is_outdated() -> 
     assert (fact.revision, fact.current_revision) == (5, 7)
 
 
+def test_a_revision_that_was_given_up_before_its_message_was_seen_never_becomes_visible() -> None:
+    """Its points were told to go; counted again by late repeats, it would be visible without them."""
+    reports = (SECOND.parsed(1), SECOND.batch(0))
+    document = after(*INDEXED, *reports, THIRD.parsed(1), SECOND.accepted(), *reports)
+    assert (document.revision, document.visible_revision) == (3, 3)
+    assert after(THIRD.accepted(), THIRD.failed(), state=document).visible_revision == 3
+
+
 def test_a_delete_clears_what_is_known_of_the_document() -> None:
     document = after(FIRST.accepted("manuals", title="T", uri="u", metadata={"team": "infra"}), SECOND.delete())
     assert (document.status, document.collection) == ("deleted", "manuals")
