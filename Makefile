@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 PYTEST_ARGS ?=
 ARGS ?=
 LOCK_ARGS ?=
+EXAMPLES ?= 3000
 
 # Any Python from 3.6 on can start set-up, which then looks for a suitable one or takes PYTHON=...
 SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v "$$PYTHON") || \
@@ -39,6 +40,10 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser")
 .PHONY: test-unit
 test-unit: .set-up-dev ## Run the tests that need no server
 	@exec $(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: test-convergence
+test-convergence: .set-up-dev ## Far more interleavings of writes, crashes and repetitions, some 5 minutes (EXAMPLES=3000)
+	@RAG_TEST_EXAMPLES=$(EXAMPLES) exec $(BIN)/python -m pytest tests/unit/convergence tests/integration/test_persistence_convergence.py --timeout 0 $(PYTEST_ARGS)
 
 .PHONY: bench-scifact
 bench-scifact: .set-up-dev ## SciFact through the platform beside its yardsticks, some 8 minutes (DATA=folder of the corpus)

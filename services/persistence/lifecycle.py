@@ -6,8 +6,8 @@
     deleted                                 final for its revision
 
 The highest revision that intake saw is the present one. What is heard of a later revision waits in `ahead` until
-intake has seen that too; an earlier revision that still reaches the index is answered with `superseded`, unless it
-is the one that the index shows.
+intake has seen that too, and outdates every message before it but a delete; an earlier revision that still reaches
+the index is answered with `superseded`, unless it is the one that the index shows.
 """
 
 from collections.abc import Iterator
@@ -59,7 +59,8 @@ def _on_message(state: Document, event: MessageEvent) -> Transition:
     """The message of a revision decides what is present."""
     if isinstance(event, DeleteAccepted):
         return _outrun(state, event) if event.revision < state.revision else _deleted(state, event)
-    if event.revision < state.revision:
+    if event.revision < (state.ahead or state.progress).revision:
+        # What was heard of it may have been given up for the later one already, and its points told to go.
         return Transition(state)
     claimed = _claimed(state, event)
     if claimed.deleted:

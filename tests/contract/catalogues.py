@@ -14,7 +14,7 @@ from services.retriever.generations import Catalogue, Generations, IndexedModel,
 from services.retriever.index import Vector
 from services.retriever.qdrant_edge_catalogue import QdrantEdgeCatalogue
 from services.retriever.qdrant_server_catalogue import QdrantServerCatalogue
-from tests.contract.vector_indexes import quick_disk
+from tests.servers import quick_disk
 
 OLD = IndexedModel("old@remote.16", 16)
 NEW = IndexedModel("new@remote.24", 24)

@@ -21,8 +21,8 @@ from services.retriever.index import (
     VectorIndex,
 )
 from tests.contract.vector_indexes import (
-    ADAPTERS,
     DIMENSION,
+    INDEXES,
     MODEL,
     documents,
     opened,
@@ -37,7 +37,7 @@ from tests.contract.vector_indexes import (
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(params=INDEXES)
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[VectorIndex]:
     async with opened(request.param) as open_index:
         yield await open_index()
@@ -361,7 +361,7 @@ async def test_the_description_names_engine_model_and_size(index: VectorIndex) -
 
     found = await index.describe()
 
-    assert found.engine in {"qdrant-edge", "qdrant-server"}
+    assert found.engine in {"qdrant-edge", "qdrant-server", "memory"}
     assert found.version
     assert (found.chunk_points, found.dimension, found.fingerprint) == (3, DIMENSION, MODEL)
 

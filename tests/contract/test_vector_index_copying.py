@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from services.retriever.index import Fence, SparseVector, VectorIndex
-from tests.contract.vector_indexes import ADAPTERS, opened, point, points
+from tests.contract.vector_indexes import INDEXES, opened, point, points
 
 # The client's local mode says at every payload index that it has none.
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(params=INDEXES)
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[VectorIndex]:
     async with opened(request.param) as open_index:
         yield await open_index()

@@ -16,7 +16,7 @@ from services.retriever.index import (
 )
 from services.retriever.visibility import search_visible
 from tests.contract.vector_indexes import (
-    ADAPTERS,
+    INDEXES,
     documents,
     opened,
     point,
@@ -30,7 +30,7 @@ from tests.contract.vector_indexes import (
 pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
 
 
-@pytest.fixture(params=ADAPTERS)
+@pytest.fixture(params=INDEXES)
 async def index(request: pytest.FixtureRequest) -> AsyncIterator[VectorIndex]:
     async with opened(request.param) as open_index:
         yield await open_index()
@@ -49,7 +49,7 @@ async def test_a_fence_rises_and_never_sinks(index: VectorIndex) -> None:
     assert await index.fences("acme", set()) == {}
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", INDEXES)
 async def test_fences_raised_by_many_writers_at_once_end_at_their_maximum(adapter: str) -> None:
     """INVARIANT: the later write wins; reading, comparing and writing in three steps would lose some of these."""
     async with opened(adapter) as open_index:

@@ -1,7 +1,6 @@
 """The adapters of the vector index, opened for a test, and what to store in them."""
 
 import os
-import shutil
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,29 +16,29 @@ from contracts.chunks import chunk_id
 from services.retriever.index import ChunkPoint, Hit, IndexQuery, Vector, VectorIndex
 from services.retriever.qdrant_edge_index import QdrantEdgeIndex
 from services.retriever.qdrant_server_index import QdrantServerIndex
+from tests.memory_index import MemoryIndex
+from tests.servers import quick_disk
 
 DIMENSION = 16
 MODEL = "model-a"
 SERVER_URL = os.environ.get("RAG_TEST_QDRANT_URL")
 SERVERS = ["memory-server", "server"] if SERVER_URL else ["memory-server"]
 ADAPTERS = ["edge", *SERVERS]
+# What tests of other parts put in an adapter's place; it has to keep the same promises.
+INDEXES = [*ADAPTERS, "memory"]
 Opener = Callable[..., Awaitable[VectorIndex]]
 
 
 def opened(adapter: str) -> AbstractAsyncContextManager[Opener]:
     """Return what opens the index of one test.
 
-    Opened again, it is a second replica on a server, and the very same index on the embedded engine.
+    Opened again, it is a second replica on a server, and the very same index on the embedded engine and in memory.
     """
     if adapter == "edge":
         return _edge()
+    if adapter == "memory":
+        return _memory()
     return _memory_server() if adapter == "memory-server" else _server()
-
-
-def quick_disk() -> str | None:
-    """An index waits for the disk when it opens and closes; with dozens of them a busy disk takes a minute."""
-    memory = Path("/dev/shm")
-    return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 2**30 else None
 
 
 @asynccontextmanager
@@ -57,6 +56,18 @@ async def _edge() -> AsyncIterator[Opener]:
         yield open_
         for index in indexes:
             await index.close()
+
+
+@asynccontextmanager
+async def _memory() -> AsyncIterator[Opener]:
+    indexes: list[MemoryIndex] = []
+
+    async def open_(*, dimension: int = DIMENSION, fingerprint: str = MODEL) -> VectorIndex:
+        if not indexes:
+            indexes.append(MemoryIndex(dimension=dimension, fingerprint=fingerprint))
+        return indexes[0]
+
+    yield open_
 
 
 @asynccontextmanager

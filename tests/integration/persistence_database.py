@@ -1,16 +1,13 @@
-"""A migrated database of a test's own: SQLite, or PostgreSQL where `RAG_TEST_POSTGRES_URL` names a server."""
+"""A migrated database of a test's own: SQLite, or PostgreSQL (see `tests/postgres.py`)."""
 
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy import text
 
 from services.persistence.database import Database, open_database
 from services.persistence.document import Document
@@ -19,45 +16,35 @@ from services.persistence.migrating import migrate
 from services.persistence.recording import record
 from services.persistence.settings import PersistenceSettings
 from services.persistence.store import load, remember_key
+from tests.postgres import Databases, NoPostgreSQL, shared_databases
 from tests.unit.persistence.histories import AT, About
 
 T = TypeVar("T")
-POSTGRES = os.environ.get("RAG_TEST_POSTGRES_URL")
-KINDS = [
-    "sqlite",
-    pytest.param(
-        "postgresql",
-        marks=[
-            pytest.mark.connected,
-            pytest.mark.skipif(not POSTGRES, reason="RAG_TEST_POSTGRES_URL names no PostgreSQL server"),
-        ],
-    ),
-]
+KINDS: Final = ("sqlite", "postgresql")
 
 
-@contextmanager
-def empty_postgresql() -> Iterator[str]:
-    """Make a database of the test's own on the server, and drop it."""
-    name = f"rag_test_{uuid.uuid4().hex}"
-    url = make_url(POSTGRES or "").set(drivername="postgresql+psycopg")
-    server = create_engine(url, isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+def postgresql() -> Databases:
+    """Return the databases of the run's PostgreSQL; skips the test where none can be had."""
     try:
-        yield url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    finally:
-        with server.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        server.dispose()
+        databases = shared_databases()
+    except NoPostgreSQL as error:
+        pytest.skip(str(error))
+    databases.prepare(lambda url: create_tables(PersistenceSettings(database_url=url)))
+    return databases
+
+
+def create_tables(settings: PersistenceSettings) -> None:
+    with migrated(settings):
+        pass
 
 
 @contextmanager
-def settings_of(kind: str, data: Path) -> Iterator[PersistenceSettings]:
-    """Return the settings of an empty database."""
+def settings_of(kind: str, data: Path, *, empty: bool = False) -> Iterator[PersistenceSettings]:
+    """Return the settings of a database of the test's own; that on PostgreSQL has its tables unless told otherwise."""
     if kind == "sqlite":
         yield PersistenceSettings(data_dir=data)
         return
-    with empty_postgresql() as url:
+    with postgresql().database(empty=empty) as url:
         yield PersistenceSettings(data_dir=data, database_url=url)
 
 

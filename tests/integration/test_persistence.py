@@ -1,4 +1,4 @@
-"""The way of documents through the persistence service, on a real broker."""
+"""The way of documents through the persistence service, on a real broker and, where it matters, on each database."""
 
 from pathlib import Path
 
@@ -18,7 +18,10 @@ from tests.integration.persistence_service import TENANT, fence, persistence
 from tests.running import eventually, everything_twice
 from tests.servers import NatsServer
 
+each_database = pytest.mark.usefixtures("each_database")
 
+
+@each_database
 async def test_a_document_comes_from_accepted_to_indexed(nats_broker: NatsServer, tmp_path: Path) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         revision = await stand.ingest(id="d", collection="manuals", text="secret", title="T", metadata={"year": 2026})
@@ -37,6 +40,7 @@ async def test_a_document_comes_from_accepted_to_indexed(nats_broker: NatsServer
         assert (said.document_id, said.revision, said.chunks, said.collection) == ("d", revision, 20, "manuals")
 
 
+@each_database
 async def test_every_message_may_be_handled_twice(nats_broker: NatsServer, tmp_path: Path) -> None:
     """INVARIANT: effects happen once. Counting a batch per message, or publishing without a message id, would break
     it.
@@ -60,6 +64,7 @@ async def test_every_message_may_be_handled_twice(nats_broker: NatsServer, tmp_p
         assert [fact.revision for fact in await stand.facts(DocumentDeleted, subjects.DOCUMENT_DELETED)] == [third]
 
 
+@each_database
 async def test_facts_may_overtake_the_message_that_they_follow_from(nats_broker: NatsServer, tmp_path: Path) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         revision = 1
@@ -73,6 +78,7 @@ async def test_facts_may_overtake_the_message_that_they_follow_from(nats_broker:
         assert len(await stand.facts(DocumentIndexed, subjects.DOCUMENT_INDEXED)) == 1
 
 
+@each_database
 async def test_late_batches_of_an_outdated_revision_are_each_told_to_leave_the_index(
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
@@ -87,6 +93,7 @@ async def test_late_batches_of_an_outdated_revision_are_each_told_to_leave_the_i
         assert [(fact.revision, fact.current_revision) for fact in told] == [(first, second)] * 2
 
 
+@each_database
 async def test_a_document_is_deleted_only_after_the_index_hides_it(nats_broker: NatsServer, tmp_path: Path) -> None:
     """INVARIANT: deleted is gone. Reporting it before the fence stands would let a search still show the text."""
     floors: dict[str, int] = {}
@@ -105,6 +112,7 @@ async def test_a_document_is_deleted_only_after_the_index_hides_it(nats_broker: 
         assert said.revision == second
 
 
+@each_database
 async def test_a_deleted_document_may_come_back(nats_broker: NatsServer, tmp_path: Path) -> None:
     floors: dict[str, int] = {}
     async with persistence(nats_broker, tmp_path) as stand, fence(stand, floors):
@@ -113,6 +121,7 @@ async def test_a_deleted_document_may_come_back(nats_broker: NatsServer, tmp_pat
         assert await stand.index_whole("d") > floors["d"]
 
 
+@each_database
 async def test_a_broken_message_with_an_id_is_visible_as_a_failed_document(
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
@@ -153,6 +162,7 @@ async def test_facts_of_others_are_ignored(nats_broker: NatsServer, tmp_path: Pa
         assert (await stand.client.jetstream().stream_info("DEAD")).state.messages == 0
 
 
+@each_database
 async def test_an_idempotency_key_is_remembered_for_the_message_that_used_it_first(
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
@@ -180,6 +190,7 @@ async def test_read_requests_are_answered_with_what_is_wrong_with_them(nats_brok
         assert (limit["kind"], limit["field"]) == ("rejected", "limit")
 
 
+@each_database
 async def test_lists_and_collections_show_what_the_tenant_has(nats_broker: NatsServer, tmp_path: Path) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         for name in ("a", "b", "c"):
@@ -192,6 +203,7 @@ async def test_lists_and_collections_show_what_the_tenant_has(nats_broker: NatsS
         assert (await stand.ask(subjects.READ_COLLECTIONS, tenant="other"))["items"] == []
 
 
+@each_database
 async def test_what_was_recorded_is_there_after_a_restart(nats_broker: NatsServer, tmp_path: Path) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         revision = await stand.index_whole("d")
@@ -202,6 +214,7 @@ async def test_what_was_recorded_is_there_after_a_restart(nats_broker: NatsServe
         assert health.ready
 
 
+@each_database
 async def test_a_dead_batch_fails_its_document_and_a_replay_mends_it(nats_broker: NatsServer, tmp_path: Path) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         revision = await stand.ingest(id="d", text="t")

@@ -3,14 +3,19 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import RowMapping
 
 from contracts import subjects, topology
 from contracts.facts import DocumentFailed, DocumentIndexed
 from contracts.messages import Fact
+from services.persistence.database import open_database
+from services.persistence.models import DEAD_LETTERS
+from services.persistence.settings import PersistenceSettings
 from shared.errors import Unavailable
 from shared.messaging.provisioning import consumer_config
 from shared.service import Service
@@ -39,6 +44,7 @@ def crash_before_publishing(kind: type[Fact]) -> Any:
     return prepare
 
 
+@pytest.mark.usefixtures("each_database")
 async def test_a_fact_that_a_crash_kept_from_being_published_is_published_by_the_repeat(
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
@@ -98,7 +104,7 @@ def break_database(path: Path) -> None:
 
 
 async def test_a_message_that_nobody_could_process_is_stored_and_fails_its_document(
-    nats_broker: NatsServer, tmp_path: Path
+    nats_broker: NatsServer, tmp_path: Path, each_database: PersistenceSettings
 ) -> None:
     async with persistence(nats_broker, tmp_path, everything_twice) as stand:
         payload = b'{"id": "d", "text": "\\u0000", "collection": "manuals"}'
@@ -108,7 +114,7 @@ async def test_a_message_that_nobody_could_process_is_stored_and_fails_its_docum
         await stand.worked_off()
         [said] = await stand.facts(DocumentFailed, subjects.DOCUMENT_FAILED)
         assert (said.document_id, said.revision) == ("d", 1)
-        [row] = letters(tmp_path)
+        [row] = letters(each_database)
         assert row["payload"] == payload
         assert (row["sequence"], row["consumer"], row["code"], row["field"]) == (1, "parser", "corrupt", "text")
         assert (row["tenant"], row["document_id"], row["revision"]) == (TENANT, "d", 1)
@@ -132,7 +138,7 @@ async def publish_dead(client: Any, payload: bytes, revision: int) -> None:
 
 
 async def test_a_dead_letter_whose_payload_lies_in_the_object_store_fails_its_document(
-    nats_broker: NatsServer, tmp_path: Path
+    nats_broker: NatsServer, tmp_path: Path, each_database: PersistenceSettings
 ) -> None:
     async with persistence(nats_broker, tmp_path) as stand:
         uploads = await stand.service.uploads()
@@ -151,23 +157,23 @@ async def test_a_dead_letter_whose_payload_lies_in_the_object_store_fails_its_do
             )
         await stand.status_is("d", "failed", 1)
         await stand.worked_off()
-        assert {row["object_name"] for row in letters(tmp_path)} == {"dead/INGEST/1", "dead/INGEST/2"}
+        assert {row["object_name"] for row in letters(each_database)} == {"dead/INGEST/1", "dead/INGEST/2"}
 
 
 async def test_a_dead_letter_that_could_not_be_recorded_does_not_come_back_for_ever(
-    nats_broker: NatsServer, tmp_path: Path
+    nats_broker: NatsServer, tmp_path: Path, each_database: PersistenceSettings
 ) -> None:
     """INVARIANT: nothing poisons the queue, the queue of the dead letters included."""
     async with persistence(nats_broker, tmp_path) as stand:
         await stand.client.jetstream().publish(subjects.dead("persistence-dead"), b"x")
         await stand.worked_off()
         assert len(await stored(stand.client, "DEAD")) == 1
-        assert letters(tmp_path) == []
+        assert letters(each_database) == []
 
 
 @pytest.mark.parametrize("prepare", [lambda _service: None, everything_twice], ids=["once", "twice"])
 async def test_a_message_that_crashes_its_consumer_every_time_is_buried_and_removed(
-    nats_broker: NatsServer, tmp_path: Path, prepare: Any
+    nats_broker: NatsServer, tmp_path: Path, each_database: PersistenceSettings, prepare: Any
 ) -> None:
     """INVARIANT: nothing poisons the queue. The broker only says that it gave up; a work queue would keep the message
     for ever.
@@ -196,7 +202,7 @@ async def test_a_message_that_crashes_its_consumer_every_time_is_buried_and_remo
         assert letter.headers is not None
         assert (letter.headers["Rag-Tenant"], letter.headers["Rag-Dead-Sequence"]) == (TENANT, str(revision))
         await stand.worked_off()
-        [row] = letters(tmp_path)
+        [row] = letters(each_database)
         assert (row["stream_sequence"], row["deliveries"], row["error"]) == (revision, 2, "MaxDeliveries")
         assert row["traceparent"] == PARENT
         assert json.loads(row["headers"]) == sent
@@ -226,9 +232,9 @@ async def test_an_advisory_that_there_is_nothing_to_do_about_is_acknowledged(
         assert await stored(stand.client, "DEAD") == []
 
 
-def letters(data: Path) -> list[sqlite3.Row]:
-    connection = sqlite3.connect(data / "rag.db")
-    connection.row_factory = sqlite3.Row
-    rows = connection.execute("SELECT * FROM dead_letters").fetchall()
-    connection.close()
+def letters(settings: PersistenceSettings) -> Sequence[RowMapping]:
+    database = open_database(settings)
+    with database.reads.connect() as connection:
+        rows = connection.execute(DEAD_LETTERS.select()).mappings().all()
+    database.close()
     return rows

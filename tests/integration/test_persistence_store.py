@@ -1,7 +1,6 @@
-"""What is written, on SQLite and, where `RAG_TEST_POSTGRES_URL` names a server, on PostgreSQL."""
+"""What is written, on SQLite and on PostgreSQL."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,18 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
 from sqlalchemy.exc import StatementError
 
 from contracts.reads import IdempotencyQuery
 from services.persistence import reads
 from services.persistence.database import Database, database_url, open_database
 from services.persistence.events import DocumentEvent
-from services.persistence.migrating import migrate, migration_config
-from services.persistence.models import DEAD_LETTERS, IDEMPOTENCY_KEYS, Base
+from services.persistence.models import DEAD_LETTERS, IDEMPOTENCY_KEYS
 from services.persistence.recording import key_of, record
 from services.persistence.settings import PersistenceSettings
 from services.persistence.store import add_dead_letter, prune
@@ -52,47 +46,6 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Persist
 def database(settings: PersistenceSettings) -> Iterator[Database]:
     with migrated(settings) as opened:
         yield opened
-
-
-def test_the_models_are_what_the_migrations_make(database: Database) -> None:
-    with database.writes.begin() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Base.metadata) == []
-
-
-def test_a_migration_can_be_taken_back(database: Database) -> None:
-    with database.writes.begin() as connection:
-        command.downgrade(migration_config(connection), "base")
-    assert set(inspect(database.reads).get_table_names()) <= {"alembic_version"}
-
-
-def test_replicas_that_start_at_the_same_time_migrate_once(settings: PersistenceSettings) -> None:
-    replicas = [open_database(settings) for _ in range(4)]
-    failures: list[BaseException] = []
-
-    def start(replica: Database) -> None:
-        try:
-            migrate(replica.writes, patience_seconds=5)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=start, args=(replica,)) for replica in replicas]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert "documents" in inspect(replicas[0].reads).get_table_names()
-    for replica in replicas:
-        replica.close()
-
-
-def test_a_database_of_a_newer_release_is_used_as_it_is(database: Database) -> None:
-    """In a rolling upgrade a replica of the old release may restart after the new one has migrated."""
-    with database.writes.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    migrate(database.writes, patience_seconds=0)
-    happen(database, *indexed("d", 3))
 
 
 def test_a_document_is_loaded_as_it_was_stored(database: Database) -> None:

@@ -61,6 +61,11 @@ def test_the_completing_event_announces_indexed_again_when_it_is_repeated() -> N
     assert kinds(after(*INDEXED), INDEXED[-1]) == [DocumentIndexed]
 
 
+def test_the_message_that_completes_a_document_announces_indexed_again_when_it_is_repeated() -> None:
+    document = after(FIRST.parsed(1), FIRST.batch(0), FIRST.accepted())
+    assert kinds(document, FIRST.accepted()) == [DocumentAccepted, DocumentIndexed]
+
+
 def test_a_document_stays_hidden_until_intake_has_seen_it() -> None:
     document = after(FIRST.parsed(1), FIRST.batch(0))
     assert (document.status, document.visible_revision) == (None, 0)
@@ -141,6 +146,14 @@ def test_a_report_between_the_present_revision_and_a_later_one_is_outdated() -> 
     [fact] = facts(document, SECOND.batch(0))
     assert isinstance(fact, DocumentSuperseded)
     assert (fact.revision, fact.current_revision) == (5, 7)
+
+
+def test_a_revision_that_was_given_up_before_its_message_was_seen_never_becomes_visible() -> None:
+    """Its points were told to go; counted again by late repeats, it would be visible without them."""
+    reports = (SECOND.parsed(1), SECOND.batch(0))
+    document = after(*INDEXED, *reports, THIRD.parsed(1), SECOND.accepted(), *reports)
+    assert (document.revision, document.visible_revision) == (3, 3)
+    assert after(THIRD.accepted(), THIRD.failed(), state=document).visible_revision == 3
 
 
 def test_a_delete_clears_what_is_known_of_the_document() -> None:
