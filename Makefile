@@ -37,6 +37,10 @@ run: .set-up ## Run every service on this machine (ARGS="--port 9000")
 test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser")
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: test-extended
+test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 2 minutes
+	@exec $(BIN)/python -m pytest tests/e2e -m extended $(PYTEST_ARGS)
+
 .PHONY: test-unit
 test-unit: .set-up-dev ## Run the tests that need no server
 	@exec $(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

@@ -1,5 +1,7 @@
 """What ends a command: one line for the person at the keyboard, and the exit code."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 EXIT_FAILURE: Final = 1
@@ -19,7 +21,15 @@ class UsageProblem(CommandError):
     exit_code = EXIT_USAGE
 
 
-def first_error(group: BaseExceptionGroup[CommandError]) -> CommandError:
-    """Return the first of the errors that tasks beside one another ended with."""
-    error = group.exceptions[0]
-    return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+@contextmanager
+def first_of_many() -> Iterator[None]:
+    """Raise the first of the errors that tasks beside one another ended with, instead of the group of all."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        # `except*` would put it into a group again before Python 3.11.4.
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error

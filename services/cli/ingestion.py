@@ -9,7 +9,7 @@ from rich.table import Table
 
 from services.cli.batches import Batch, make_batches
 from services.cli.client import Gateway
-from services.cli.errors import EXIT_FAILURE, CommandError, first_error
+from services.cli.errors import EXIT_FAILURE, CommandError, first_of_many
 from services.cli.ingest_progress import Reporter, view_for
 from services.cli.sources import Broken, Source, SourceOptions, count_documents, find_sources, read_sources
 from services.cli.tally import Failure, Tally
@@ -56,10 +56,8 @@ async def _send(url: str, reporter: Reporter, options: UploadOptions, batches: I
     async with Gateway(url) as gateway:
         # A gateway that is not there is said at once; one that goes away later is waited for.
         await gateway.get("/live")
-        try:
+        with first_of_many():
             await Upload(gateway, reporter, options).run(batches)
-        except* CommandError as failed:
-            raise first_error(failed) from None
 
 
 def print_summary(tally: Tally, *, waited: bool, as_json: bool) -> None:

@@ -27,8 +27,6 @@ from services.retriever.rerank import Reranker
 from services.retriever.search import Search, SearchLimits
 from services.retriever.settings import RetrieverSettings
 from services.retriever.writing import Writing
-from shared import models
-from shared.errors import Misconfigured
 from shared.messaging.requests import Requester
 from shared.service import Lifespan, Service, run_service
 from shared.settings import load
@@ -74,12 +72,8 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
 
 def build_reranker(settings: RetrieverSettings) -> Reranker:
     """Return the reranker; Misconfigured when its model is not there."""
-    try:
-        files = models.locate(settings.rerank_model, settings.models_dir)
-    except models.ModelError as error:
-        raise Misconfigured(str(error)) from None
     return Reranker(
-        OnnxCrossEncoder(files.onnx, files.tokenizer),
+        OnnxCrossEncoder.pinned(settings.rerank_model, settings.models_dir),
         candidates=settings.rerank_candidates,
         budget_seconds=settings.rerank_budget_seconds,
     )

@@ -2,11 +2,14 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import onnxruntime as ort
 from tokenizers import Tokenizer
+
+from shared import models
+from shared.errors import Misconfigured
 
 _MAX_TOKENS: Final = 512
 # The tokenizer holds the interpreter lock for 0.5 s per megabyte, and English has about 5 characters a token.
@@ -22,6 +25,15 @@ class OnnxCrossEncoder:
 
     def __init__(self, model_file: Path, tokenizer_file: Path) -> None:
         self._model_file, self._tokenizer_file = model_file, tokenizer_file
+
+    @classmethod
+    def pinned(cls, name: str, models_dir: Path) -> Self:
+        """Return the encoder of a pinned model; Misconfigured when its files are not there."""
+        try:
+            files = models.locate(name, models_dir)
+        except models.ModelError as error:
+            raise Misconfigured(str(error)) from None
+        return cls(files.onnx, files.tokenizer)
 
     def score(self, query: str, passage: str) -> float:
         """Return the logit of relevance."""

@@ -13,7 +13,7 @@ import pytest
 from tests.platform_process import RunningPlatform, running_platform, wait_until
 from tests.postgres import NoPostgreSQL, PostgresServer, postgres_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(180)]
 
 BEFORE, DURING = 20, 20
 QUESTION = {"query": "When does gate 7 of the harbour open?", "top_k": 3}

@@ -174,6 +174,7 @@ def test_searches_switch_to_another_model_without_a_gap(tmp_path: Path) -> None:
         check_old_model_is_refused(data)
 
 
+@pytest.mark.extended
 def test_a_reindexing_that_is_interrupted_and_a_retriever_that_dies_lose_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running_platform(data) as platform:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from services.cli.client import Gateway, GatewayUnreachable, Problem
-from services.cli.errors import CommandError, first_error
+from services.cli.errors import first_of_many
 
 SEARCH_PATH: Final = "/v1/search"
 QUERY_PATH: Final = "/v1/query"
@@ -55,12 +55,10 @@ async def _post_all(
             on_reply()
 
     async with Gateway(url, timeout_seconds=ANSWER_TIMEOUT_SECONDS) as gateway:
-        try:
+        with first_of_many():
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
                     group.create_task(work(gateway))
-        except* CommandError as failed:
-            raise first_error(failed) from None
     return replies
 
 
