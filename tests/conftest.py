@@ -1,10 +1,17 @@
 """Fixtures that every layer of tests may use."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.servers import NatsServer, nats_server, provisioned_nats_server
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the programs under test: a shell starts what runs in the background with it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
