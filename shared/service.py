@@ -131,6 +131,7 @@ class Service:
         """Take no more work, finish or give back what was fetched."""
         self._stopping = True
         self.health.waiting_for = "shutdown"
+        self._reliability.stop_waiting()
         if self._draining is not None:
             cut_off = await self._draining.drain(self.settings.drain_seconds)
             given_back = self._draining.given_back
@@ -165,7 +166,7 @@ class Service:
         await self.client.subscribe(subjects.HEALTH, cb=self._answer_health)
         self._draining = Draining(self._subscribers)
         await self._broker.start()
-        self._draining.pull_continuously({consumer.name: consumer.linger_seconds for consumer in self._consumers})
+        self._draining.pull_continuously(self._consumers)
         for consumer in self._consumers:
             self.health.fetched(consumer.name)
         await self.client.flush()
