@@ -61,8 +61,9 @@ class Flood:
         for number in numbers:
             payload = json.dumps(document(number, self._collection, self._seed)).encode()
             headers = {subjects.HEADER_MESSAGE_ID: f"{self._collection}-{number}"}
-            while not await self._published(payload, headers):
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)  # noqa: ASYNC110  # Nobody tells when there is room.
+            # Nobody tells when there is room.
+            while not await self._published(payload, headers):  # noqa: ASYNC110
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)
 
     async def _published(self, payload: bytes, headers: dict[str, str]) -> bool:
         try:
