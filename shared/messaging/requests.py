@@ -32,6 +32,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.logs import get_logger
+from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.delivery import read_deadline
 from shared.metrics import MessagingMetrics
 from shared.telemetry import inject_context, span
@@ -88,6 +89,7 @@ async def respond(
     *,
     queue: str,
     concurrency: int,
+    pending: PendingLimits = DEFAULT_PENDING,
 ) -> None:
     """Answer requests on a subject, at most `concurrency` at a time; four times as many may wait, more are refused."""
     slots = asyncio.Semaphore(concurrency)
@@ -116,7 +118,7 @@ async def respond(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    await client.subscribe(subject, queue=queue, cb=receive)
+    await pending.subscribe(client, subject, receive, queue=queue)
 
 
 def _decoded(model: type[Q], message: Msg) -> Q:
