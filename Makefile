@@ -61,6 +61,10 @@ eval: .set-up-dev ## Search and answers on every dataset in a folder (DATA=folde
 	@test -n "$(DATA)" || { echo "eval: give a folder of datasets: make eval DATA=..." >&2; exit 2; }
 	@exec $(BIN)/python -m tests.load.evaluation --data "$(DATA)" $(ARGS)
 
+.PHONY: bench-overload
+bench-overload: .set-up-dev ## 50,000 documents as fast as they are taken, beside search, some 8 minutes (ARGS="--whole --keep")
+	@exec $(BIN)/python -m tests.load.overload $(ARGS)
+
 .PHONY: bench-documents
 bench-documents: .set-up-dev ## Words found in documents, by format (DATA=folder with expected_words.jsonl)
 	@test -n "$(DATA)" || { echo "bench-documents: give the folder that holds expected_words.jsonl: make bench-documents DATA=..." >&2; exit 2; }

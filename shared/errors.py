@@ -3,7 +3,7 @@
     PlatformError
     ├── Retryable             nak with growing delay      503 + Retry-After
     │   ├── Unavailable       a dependency is gone
-    │   └── Overloaded        a bounded queue is full
+    │   └── Overloaded        a bounded queue is full: the message waits, which is no failed try
     ├── Rejected              dead letter at once         422
     │   ├── InvalidMessage    bytes or fields are wrong   422
     │   ├── NotFound          no such thing               404

@@ -36,6 +36,16 @@ class MessagingMetrics:
             description="Time to answer a request, by subject and outcome.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+        self.waiting_for_room = meter.create_up_down_counter(
+            "rag.messages.waiting_for_room",
+            unit="{message}",
+            description="Messages in work that wait because the queue behind their stage is full.",
+        )
+        self.expired = meter.create_counter(
+            "rag.work.expired",
+            unit="{item}",
+            description="Messages and requests dropped because their deadline had passed, by consumer or subject.",
+        )
         self.abandoned = meter.create_counter(
             "rag.messages.abandoned", unit="{message}", description="Messages given back unfinished at shutdown."
         )

@@ -30,7 +30,7 @@ from contracts.topology import Consumer
 from shared.errors import Misconfigured, PlatformError
 from shared.health import Health, health_routes
 from shared.logs import configure_logging, get_logger
-from shared.messaging.broker import build_broker, connect, without_credentials
+from shared.messaging.broker import PendingLimits, build_broker, connect, without_credentials
 from shared.messaging.consuming import Draining, Handler, RawHandler, consume, consume_raw
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.provisioning import drift
@@ -111,6 +111,7 @@ class Service:
                 handler,
                 queue=self.name,
                 concurrency=slots,
+                pending=PendingLimits.of(self.settings),
             )
 
         self._responders.append(start)
@@ -131,6 +132,7 @@ class Service:
         """Take no more work, finish or give back what was fetched."""
         self._stopping = True
         self.health.waiting_for = "shutdown"
+        self._reliability.stop_waiting()
         if self._draining is not None:
             cut_off = await self._draining.drain(self.settings.drain_seconds)
             given_back = self._draining.given_back
@@ -162,10 +164,10 @@ class Service:
         )
         for start in self._responders:
             await start()
-        await self.client.subscribe(subjects.HEALTH, cb=self._answer_health)
+        await PendingLimits.of(self.settings).subscribe(self.client, subjects.HEALTH, self._answer_health)
         self._draining = Draining(self._subscribers)
         await self._broker.start()
-        self._draining.pull_continuously({consumer.name: consumer.linger_seconds for consumer in self._consumers})
+        self._draining.pull_continuously(self._consumers)
         for consumer in self._consumers:
             self.health.fetched(consumer.name)
         await self.client.flush()

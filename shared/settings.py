@@ -53,6 +53,13 @@ class PlatformSettings(BaseSettings):
     request_timeout_seconds: float = Field(default=10.0, gt=0, description="Patience of a request to another service.")
     max_concurrent_requests: int = Field(default=64, ge=1, description="Requests a process answers at the same time.")
 
+    nats_pending_messages: int = Field(
+        default=4_096, ge=64, description="Messages of one subscription that wait in the process; more are dropped."
+    )
+    nats_pending_bytes: int = Field(
+        default=16 * MIB, ge=2 * MIB, description="Bytes of one subscription that wait in the process."
+    )
+
     host: str = Field(default="127.0.0.1", description="Address the service's HTTP server binds to.")
     port: int = Field(default=0, ge=0, le=65535, description="Port of the service's HTTP server (0 = any free one).")
     data_dir: Path = Field(default=PROJECT_ROOT / ".rag", description="Folder of everything that is stored locally.")
@@ -63,6 +70,10 @@ class PlatformSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(default="json", description="Log lines for programs or for people.")
     otlp_endpoint: str | None = Field(
         default=None, description="OTLP/HTTP base address for spans; none = not exported."
+    )
+
+    otlp_queue_spans: int = Field(
+        default=2_048, ge=512, description="Spans that wait to be exported; more are dropped."
     )
 
     drain_seconds: float = Field(default=20.0, gt=0, description="Time to finish what was fetched after SIGTERM.")

@@ -47,7 +47,7 @@ def configure_telemetry(settings: PlatformSettings, service: str) -> Telemetry:
     tracer_provider = TracerProvider(resource=resource, sampler=_sampler(settings))
     if settings.otlp_endpoint:
         exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
-        tracer_provider.add_span_processor(BatchSpanProcessor(exporter))
+        tracer_provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=settings.otlp_queue_spans))
     meter_provider = MeterProvider(metric_readers=[PrometheusMetricReader()], resource=resource)
     return Telemetry(
         tracer=tracer_provider.get_tracer("rag"),

@@ -24,6 +24,7 @@ from services.gateway.problems import RequestProblem
 from services.gateway.seats import Seats
 from shared.errors import DeadlineExpired, Unavailable
 from shared.logs import get_logger
+from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import to_error
 from shared.telemetry import current_trace_id
@@ -35,8 +36,16 @@ class Questions:
     """Puts questions on the queue and returns their answers."""
 
     def __init__(
-        self, client: Client, publisher: Publisher, seats: Seats, *, timeout_seconds: float, recheck_seconds: float
+        self,
+        client: Client,
+        publisher: Publisher,
+        seats: Seats,
+        *,
+        timeout_seconds: float,
+        recheck_seconds: float,
+        pending: PendingLimits = DEFAULT_PENDING,
     ) -> None:
+        self._pending = pending
         self._client = client
         self._publisher = publisher
         self._seats = seats
@@ -58,7 +67,7 @@ class Questions:
 
     async def _subscribe(self, query_id: str) -> Subscription:
         try:
-            return await self._client.subscribe(subjects.answers(query_id))
+            return await self._pending.subscribe(self._client, subjects.answers(query_id))
         except NatsError as error:
             raise Unavailable(f"the broker does not answer: {type(error).__name__}") from error
 

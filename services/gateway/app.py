@@ -7,6 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from services.gateway.admission import Admission
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
@@ -64,6 +65,12 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
+    app.add_middleware(
+        Admission,
+        max_requests=settings.gateway_max_requests,
+        send_seconds=settings.gateway_send_seconds,
+        exempt=OWN_HEALTH,
+    )
     app.add_middleware(
         BodyLimit,
         max_documents_bytes=settings.gateway_max_request_bytes,

@@ -15,7 +15,7 @@ from contracts.codec import DecodeError, decode, encode
 from contracts.health import HealthReply, HealthRequest
 from services.gateway.schemas import BrokerHealth, PlatformHealth, Replica, ServiceHealth
 from shared.logs import get_logger
-from shared.messaging.broker import without_credentials
+from shared.messaging.broker import DEFAULT_PENDING, PendingLimits, without_credentials
 from shared.version import VERSION
 
 log = get_logger(__name__)
@@ -36,7 +36,9 @@ class Components:
         *,
         broker_url: str,
         timeout_seconds: float,
+        pending: PendingLimits = DEFAULT_PENDING,
     ) -> None:
+        self._pending = pending
         self._client = client
         self._own_report = own_report
         self._broker_url = without_credentials(broker_url)
@@ -78,7 +80,7 @@ class Components:
 
         inbox = self._client.new_inbox()
         try:
-            subscription = await self._client.subscribe(inbox, cb=receive)
+            subscription = await self._pending.subscribe(self._client, inbox, receive)
             try:
                 await self._client.publish(subjects.HEALTH, encode(HealthRequest()), reply=inbox)
                 return [reply async for reply in _until_quiet(replies, self._timeout_seconds)]

@@ -21,6 +21,7 @@ from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
 from shared.messaging.requests import Requester
 from shared.service import Service
@@ -53,10 +54,15 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
     uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
-    notices = DocumentNotices(client)
+    pending = PendingLimits.of(settings)
+    notices = DocumentNotices(client, pending)
     seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
     components = Components(
-        client, service.health.report, broker_url=settings.nats_url, timeout_seconds=settings.gateway_scatter_seconds
+        client,
+        service.health.report,
+        broker_url=settings.nats_url,
+        timeout_seconds=settings.gateway_scatter_seconds,
+        pending=pending,
     )
     patient = Requester(client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
     return Gateway(
@@ -80,6 +86,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             seats,
             timeout_seconds=settings.gateway_query_timeout_seconds,
             recheck_seconds=settings.gateway_recheck_seconds,
+            pending=pending,
         ),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),

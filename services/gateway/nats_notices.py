@@ -16,6 +16,7 @@ from contracts.facts import FACT_TYPES
 from services.gateway.waiting import Watch, Watches, change_of
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 
 log = get_logger(__name__)
 
@@ -31,7 +32,8 @@ SUBJECTS: Final = (
 class DocumentNotices:
     """Lets callers watch documents."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, pending: PendingLimits = DEFAULT_PENDING) -> None:
+        self._pending = pending
         self._client = client
         self._watches = Watches()
         self._subscriptions: list[Subscription] = []
@@ -65,7 +67,7 @@ class DocumentNotices:
                 return
             try:
                 for subject in SUBJECTS:
-                    self._subscriptions.append(await self._client.subscribe(subject, cb=self._receive))
+                    self._subscriptions.append(await self._pending.subscribe(self._client, subject, self._receive))
             except NatsError as error:
                 await self._unsubscribe()
                 raise Unavailable(f"the broker does not answer: {type(error).__name__}") from error

@@ -46,6 +46,12 @@ class GatewaySettings(PlatformSettings):
         default=16, ge=1, le=256, description="Documents of one request that are published at the same time."
     )
 
+    gateway_max_requests: int = Field(
+        default=2_000, ge=1, le=100_000, description="Requests in work at the same time; beyond them 503."
+    )
+    gateway_send_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="How long a caller may take nothing of its answer before it is dropped."
+    )
     gateway_max_waiting: int = Field(
         default=1000,
         ge=1,

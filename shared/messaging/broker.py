@@ -4,6 +4,8 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker, NatsPublishCommand
@@ -11,12 +13,14 @@ from faststream.security import SASLPlaintext
 from faststream.types import BrokerMiddleware
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 
 from shared.errors import Unavailable
 from shared.logs import get_logger
-from shared.settings import PlatformSettings
+from shared.settings import MIB, PlatformSettings
 
 log = get_logger(__name__)
+Take = Callable[[Msg], Awaitable[None]]
 
 # Replies to services travel under a prefix of their own, so that the producer user, who may only read `_INBOX.>`,
 # never sees one.
@@ -73,6 +77,30 @@ def build_broker(
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLimits:
+    """What may wait in the process of one subscription, when messages come faster than they are taken."""
+
+    messages: int = 4_096
+    bytes: int = 16 * MIB
+
+    @classmethod
+    def of(cls, settings: PlatformSettings) -> Self:
+        """Return the configured limits."""
+        return cls(settings.nats_pending_messages, settings.nats_pending_bytes)
+
+    async def subscribe(
+        self, client: Client, subject: str, take: Take | None = None, *, queue: str = ""
+    ) -> Subscription:
+        """Subscribe within the limits; what comes beyond them is dropped, and the log says so (`broker_error`)."""
+        return await client.subscribe(
+            subject, queue=queue, cb=take, pending_msgs_limit=self.messages, pending_bytes_limit=self.bytes
+        )
+
+
+DEFAULT_PENDING = PendingLimits()
 
 
 async def connect(broker: NatsBroker, settings: PlatformSettings) -> Client:

@@ -1,7 +1,7 @@
 """Binding handlers to durable consumers, and giving back what was fetched when the process stops."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from faststream.middlewares import AckPolicy
@@ -14,7 +14,7 @@ from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.messaging.broker import INBOX_PREFIX
 from shared.messaging.delivery import Delivery
-from shared.messaging.pulling import ContinuousPull
+from shared.messaging.keeping import KeptPull
 
 M = TypeVar("M", bound=Message)
 Handler = Callable[[M, Delivery], Awaitable[None]]
@@ -74,12 +74,13 @@ class Draining:
         for subscriber in subscribers:
             self._give_back_when_stopped(subscriber)
 
-    def pull_continuously(self, linger_seconds: Mapping[str, float]) -> None:
-        """Replace the library's way to fetch once subscribers have started; lingering is by name of the durable."""
+    def pull_continuously(self, consumers: Iterable[Consumer]) -> None:
+        """Replace the library's way to fetch once subscribers have started."""
+        declared = {consumer.name: consumer for consumer in consumers}
         for subscriber in self._subscribers:
             if subscriber.subscription is not None:
-                durable = subscriber.subscription._consumer
-                subscriber.subscription = ContinuousPull(subscriber.subscription, linger_seconds.get(durable, 0.0))
+                consumer = declared[subscriber.subscription._consumer]
+                subscriber.subscription = KeptPull(subscriber.subscription, consumer)
 
     def _give_back_when_stopped(self, subscriber: PullStreamSubscriber) -> None:
         """FastStream drops what it fetched but did not start; until the ack wait is over nobody else would get it."""
@@ -109,7 +110,7 @@ class Draining:
             await _finished(fetching, timeout_seconds)
             subscriber.send_stream.close()
         unfinished = await _finished(tasks, deadline - asyncio.get_running_loop().time())
-        if isinstance(subscriber.subscription, ContinuousPull):
+        if isinstance(subscriber.subscription, KeptPull):
             self.given_back += await subscriber.subscription.give_back()
         return unfinished
 

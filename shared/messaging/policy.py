@@ -7,10 +7,12 @@ from typing import Final
 
 from contracts.codec import DecodeError
 from contracts.topology import Consumer
-from shared.errors import DeadlineExpired, PlatformError, Rejected, Retryable
+from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, Retryable
 
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
+# A queue of 2,000 that somebody empties at 400 a second is not empty before the next look.
+LONGEST_WAIT_FOR_ROOM_SECONDS: Final = 5.0
 # The last deliveries stay in reserve: if writing the dead letter fails there must be another one.
 RESERVED_DELIVERIES: Final = 5
 
@@ -18,6 +20,7 @@ RESERVED_DELIVERIES: Final = 5
 class Action(StrEnum):
     """What to do with a message."""
 
+    WAIT = "wait"
     RETRY = "retry"
     DEAD = "dead"
     DROP = "drop"
@@ -25,7 +28,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The action, and for a retry the delay in seconds."""
+    """The action, and for a wait or a retry the delay in seconds."""
 
     action: Action
     delay_seconds: float = 0.0
@@ -41,23 +44,29 @@ class Reason:
     field: str = ""
 
 
-def decide(error: Exception, deliveries: int, consumer: Consumer) -> Decision:
-    """Return what happens after the `deliveries`-th try of a message failed with `error`."""
+def decide(error: Exception, tries: int, consumer: Consumer) -> Decision:
+    """Return what happens after the `tries`-th try of a message failed with `error`.
+
+    Waiting for room is not a failed try: the message stays where it is for as long as the queue behind is full.
+    """
+    if isinstance(error, Overloaded):
+        delay = min(LONGEST_WAIT_FOR_ROOM_SECONDS, backoff_seconds(tries))
+        return Decision(Action.WAIT, max(error.retry_after_seconds, delay))
     if isinstance(error, DeadlineExpired) and consumer.honours_deadline:
         return Decision(Action.DROP)
     if isinstance(error, Rejected | DecodeError):
         return Decision(Action.DEAD)
     # A request of our own that ran out of time, on the way of a message that has no deadline itself.
     bound = consumer.max_deliver if isinstance(error, Retryable | DeadlineExpired) else consumer.max_faults
-    if deliveries >= bound:
+    if tries >= bound:
         return Decision(Action.DEAD)
     least = error.retry_after_seconds if isinstance(error, Retryable) else 0.0
-    return Decision(Action.RETRY, max(least, backoff_seconds(deliveries)))
+    return Decision(Action.RETRY, max(least, backoff_seconds(tries)))
 
 
-def backoff_seconds(deliveries: int) -> float:
+def backoff_seconds(tries: int) -> float:
     """Return the delay before the next try: 0.5 s doubling to 30 s, ±20 % so that retries do not synchronise."""
-    delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(deliveries - 1, 16))
+    delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(tries - 1, 16))
     return delay * random.uniform(0.8, 1.2)
 
 

@@ -1,9 +1,8 @@
-"""The middleware around every handler: trace, heartbeat, acknowledgement, retry, dead letter."""
+"""The middleware around every handler: trace, waiting for room, acknowledgement, retry, dead letter."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import structlog
@@ -11,12 +10,11 @@ from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 from faststream.nats import NatsPublishCommand
 from nats.aio.msg import Msg
-from nats.errors import Error as NatsError
 from opentelemetry.trace import SpanKind, Tracer
 
 from contracts import subjects
 from contracts.topology import CONSUMERS, Consumer
-from shared.errors import DeadlineExpired
+from shared.errors import DeadlineExpired, Overloaded
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.delivery import Delivery
@@ -26,7 +24,7 @@ from shared.telemetry import span
 
 log = get_logger(__name__)
 _CONSUMERS = {consumer.name: consumer for consumer in CONSUMERS}
-HEARTBEATS_PER_ACK_WAIT = 3
+WAITING_LOGGED_EVERY_SECONDS = 60.0
 
 
 class Reliability:
@@ -36,6 +34,28 @@ class Reliability:
         self.tracer = tracer
         self.metrics = metrics
         self.dead_letters: DeadLetters | None = None
+        self._stopping = asyncio.Event()
+        self._logged_at: dict[str, float] = {}
+
+    def stop_waiting(self) -> None:
+        """Have every message given back that waits for room: the process ends."""
+        self._stopping.set()
+
+    async def wait_for_room(self, consumer: str, error: Overloaded, seconds: float) -> bool:
+        """Wait, and tell whether to try again; a queue stays full for hours, so it is logged once a minute."""
+        now = time.monotonic()
+        if now - self._logged_at.get(consumer, -WAITING_LOGGED_EVERY_SECONDS) >= WAITING_LOGGED_EVERY_SECONDS:
+            self._logged_at[consumer] = now
+            log.warning("waiting_for_room", reason=error.message)
+        self.metrics.waiting_for_room.add(1, {"consumer": consumer})
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        finally:
+            self.metrics.waiting_for_room.add(-1, {"consumer": consumer})
+        return False
 
     def __call__(self, message: Msg | None, /, *, context: ContextRepo) -> "_ReliableMessage":
         """Return the middleware of one message, as FastStream asks for it."""
@@ -76,10 +96,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
     ) -> str:
         raw = msg.raw_message
         try:
-            async with _heartbeat(raw, consumer.ack_wait_seconds / HEARTBEATS_PER_ACK_WAIT):
-                if consumer.honours_deadline:
-                    _check_deadline(delivery)
-                await call_next(msg)
+            await self._handle(call_next, msg, delivery, consumer)
         except asyncio.CancelledError:
             await raw.nak()
             raise
@@ -90,10 +107,32 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
             await callback()
         return "done"
 
+    async def _handle(
+        self,
+        call_next: Callable[[Any], Awaitable[Any]],
+        msg: StreamMessage[Msg],
+        delivery: Delivery,
+        consumer: Consumer,
+    ) -> None:
+        """Run the handler, again and again while the queue behind it is full; the delivery stays the same."""
+        waits = 0
+        while True:
+            if consumer.honours_deadline:
+                _check_deadline(delivery)
+            try:
+                await call_next(msg)
+            except Overloaded as error:
+                waits += 1
+                delay_seconds = decide(error, waits, consumer).delay_seconds
+                if not await self._owner.wait_for_room(delivery.consumer, error, delay_seconds):
+                    raise
+            else:
+                return
+
     async def _judge(self, error: Exception, raw: Msg, delivery: Delivery, consumer: Consumer) -> str:
         decision = decide(error, delivery.deliveries, consumer)
         _log_failure(error, decision, delivery)
-        if decision.action is Action.RETRY:
+        if decision.action in (Action.RETRY, Action.WAIT):
             await raw.nak(delay=decision.delay_seconds)
             return "retry"
         if decision.action is Action.DEAD and not await self._bury(error, delivery):
@@ -117,25 +156,10 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         metrics.processed.add(1, {**labels, "outcome": outcome})
         metrics.duration.record(seconds, labels)
         metrics.waiting.record(delivery.age_seconds, labels)
+        if outcome == Action.DROP:
+            metrics.expired.add(1, {"where": delivery.consumer})
         if delivery.deliveries > 1:
             metrics.redelivered.add(1, labels)
-
-
-@asynccontextmanager
-async def _heartbeat(message: Msg, interval_seconds: float) -> AsyncIterator[None]:
-    """Tell the broker that the work goes on, so that slow work is not delivered a second time."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(interval_seconds)
-            with suppress(NatsError):  # A broker that is away will redeliver; the effect is idempotent.
-                await message.in_progress()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
 
 
 def _check_deadline(delivery: Delivery) -> None:

@@ -32,6 +32,7 @@ from shared.errors import (
     Unavailable,
 )
 from shared.logs import get_logger
+from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.delivery import read_deadline
 from shared.metrics import MessagingMetrics
 from shared.telemetry import inject_context, span
@@ -41,6 +42,7 @@ Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
 QUEUE_FACTOR: Final = 4
+EXPIRED: Final = "expired"
 
 
 class Requester:
@@ -87,6 +89,7 @@ async def respond(
     *,
     queue: str,
     concurrency: int,
+    pending: PendingLimits = DEFAULT_PENDING,
 ) -> None:
     """Answer requests on a subject, at most `concurrency` at a time; four times as many may wait, more are refused."""
     slots = asyncio.Semaphore(concurrency)
@@ -103,6 +106,8 @@ async def respond(
                 await message.respond(encode(reply))
             except Exception as error:  # The boundary: the caller must hear of every failure.
                 outcome = await _respond_error(client, message, error)
+        if outcome == EXPIRED:
+            metrics.expired.add(1, {"where": subject})
         metrics.requests.record(time.perf_counter() - started, {"subject": subject, "outcome": outcome})
 
     async def receive(message: Msg) -> None:
@@ -113,7 +118,7 @@ async def respond(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    await client.subscribe(subject, queue=queue, cb=receive)
+    await pending.subscribe(client, subject, receive, queue=queue)
 
 
 def _decoded(model: type[Q], message: Msg) -> Q:
@@ -144,7 +149,7 @@ def to_reply(error: Exception) -> ErrorReply:
     """Return what a caller is told of an error; the text of an unexpected one stays in the log."""
     if not isinstance(error, PlatformError) or isinstance(error, RemoteFault):
         return ErrorReply(kind="fault", code="internal_error", message="the service failed; its log has the details")
-    kinds = {NotFound: "not_found", Rejected: "rejected", Retryable: "retryable", DeadlineExpired: "expired"}
+    kinds = {NotFound: "not_found", Rejected: "rejected", Retryable: "retryable", DeadlineExpired: EXPIRED}
     kind = next(kind for base, kind in kinds.items() if isinstance(error, base))
     retry_after = error.retry_after_seconds if isinstance(error, Retryable) else None
     return ErrorReply.model_validate(
@@ -163,7 +168,7 @@ def to_error(reply: ErrorReply) -> Exception:
     if reply.kind == "retryable":
         kind = Overloaded if reply.code == Overloaded.code else Unavailable
         return kind(reply.message, code=reply.code, retry_after_seconds=reply.retry_after_seconds)
-    if reply.kind == "expired":
+    if reply.kind == EXPIRED:
         return DeadlineExpired(reply.message, code=reply.code)
     if reply.kind == "not_found":
         return NotFound(reply.message, code=reply.code, field=reply.field)

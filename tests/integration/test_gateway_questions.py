@@ -262,3 +262,18 @@ async def test_more_callers_than_may_wait_are_turned_away(nats_broker: NatsServe
     async with running_gateway(nats_broker, **bounds) as (_, http, _gateway):
         asked = await asyncio.gather(*(http.post("/v1/query", json={"question": "When?"}) for _ in range(5)))
     assert sorted(response.status_code for response in asked) == [503, 503, 503, 504, 504]
+
+
+async def test_a_full_queue_of_questions_turns_callers_away_at_once(nats_broker: NatsServer) -> None:
+    async with running_gateway(nats_broker, gateway_query_timeout_seconds=2) as (service, http, _gateway):
+        jetstream = service.client.jetstream()
+        config = (await jetstream.stream_info("QUERIES")).config
+        config.max_msgs = 2
+        await jetstream.update_stream(config=config)
+        asked = await asyncio.gather(*(http.post("/v1/query", json={"question": "When?"}) for _ in range(5)))
+        held = (await jetstream.stream_info("QUERIES")).state.messages
+    refused = [response for response in asked if response.status_code == 503]
+    assert sorted(response.status_code for response in asked) == [503, 503, 503, 504, 504]
+    assert {response.json()["code"] for response in refused} == {"overloaded"}
+    assert all(int(response.headers["Retry-After"]) >= 1 for response in refused)
+    assert held == 2, "a refused question does not wait in the queue"

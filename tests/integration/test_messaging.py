@@ -191,7 +191,7 @@ async def test_slow_work_is_not_delivered_a_second_time(
         info = await jetstream.consumer_info("INGEST", "parser")
         info.config.ack_wait = 1.0
         await jetstream.add_consumer("INGEST", config=info.config)
-        monkeypatch.setattr("shared.messaging.reliability.HEARTBEATS_PER_ACK_WAIT", 100)
+        monkeypatch.setattr("shared.messaging.keeping.BEATS_PER_ACK_WAIT", 100)
         monkeypatch.setattr("shared.service.drift", _no_drift)
         recorder = Recorder()
         recorder.gate.clear()

@@ -5,14 +5,28 @@ import pytest
 from contracts.codec import DecodeError
 from contracts.topology import AGENT, PARSER
 from shared.errors import Conflict, DeadlineExpired, InvalidMessage, NotFound, Overloaded, Rejected, Unavailable
-from shared.messaging.policy import LONGEST_DELAY_SECONDS, Action, backoff_seconds, decide, reason_of
+from shared.messaging.policy import (
+    LONGEST_DELAY_SECONDS,
+    LONGEST_WAIT_FOR_ROOM_SECONDS,
+    Action,
+    backoff_seconds,
+    decide,
+    reason_of,
+)
 
 
-@pytest.mark.parametrize("error", [Unavailable("gone"), Overloaded("full")])
-def test_retryable_errors_wait_with_growing_delay_until_the_last_delivery(error: Exception) -> None:
+def test_a_dependency_that_is_away_is_waited_for_with_growing_delay_until_the_last_delivery() -> None:
+    error = Unavailable("gone")
     assert decide(error, 1, PARSER).action is Action.RETRY
     assert decide(error, 8, PARSER).delay_seconds > decide(error, 1, PARSER).delay_seconds
     assert decide(error, PARSER.max_deliver, PARSER).action is Action.DEAD
+
+
+@pytest.mark.parametrize("tries", [1, PARSER.max_faults, PARSER.max_deliver, 10_000])
+def test_waiting_for_room_is_no_failed_try_however_often(tries: int) -> None:
+    decision = decide(Overloaded("full"), tries, PARSER)
+    assert decision.action is Action.WAIT
+    assert 0 < decision.delay_seconds <= LONGEST_WAIT_FOR_ROOM_SECONDS
 
 
 @pytest.mark.parametrize(
