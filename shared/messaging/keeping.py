@@ -29,6 +29,11 @@ class KeptPull(ContinuousPull):
         self._fetched: WeakValueDictionary[str, Msg] = WeakValueDictionary()
         self._beating = asyncio.create_task(self._beat(consumer.ack_wait_seconds / BEATS_PER_ACK_WAIT))
 
+    @property
+    def holds_work(self) -> bool:
+        """Tell whether messages are in work here, or wait for it."""
+        return bool(self._unsettled())
+
     async def give_back(self) -> int:
         """Return to the queue what was never fetched; what is still in work is no longer kept."""
         self._beating.cancel()

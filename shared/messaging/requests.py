@@ -7,10 +7,12 @@ as the error class it was. The deadline travels with the request, so that nobody
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from opentelemetry.trace import SpanKind, Tracer
@@ -78,6 +80,25 @@ class Requester:
             raise Unavailable(f"no answer on {subject} within {remaining:.1f} s") from error
 
 
+class Responder:
+    """Answers requests on one subject until it is stopped."""
+
+    def __init__(self, subscription: Subscription, tasks: set[asyncio.Task[None]]) -> None:
+        self._subscription = subscription
+        self._tasks = tasks
+
+    async def stop(self, timeout_seconds: float) -> int:
+        """Take no more requests and finish those that came; return how many were cut off by the limit."""
+        with suppress(NatsError):  # A connection that is gone brings no more requests.
+            await self._subscription.unsubscribe()
+        if not self._tasks:
+            return 0
+        _, pending = await asyncio.wait(set(self._tasks), timeout=timeout_seconds)
+        for task in pending:
+            task.cancel()
+        return len(pending)
+
+
 async def respond(
     client: Client,
     tracer: Tracer,
@@ -88,7 +109,7 @@ async def respond(
     *,
     queue: str,
     concurrency: int,
-) -> None:
+) -> Responder:
     """Answer requests on a subject, at most `concurrency` at a time; four times as many may wait, more are refused."""
     slots = asyncio.Semaphore(concurrency)
     tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +137,7 @@ async def respond(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    await client.subscribe(subject, queue=queue, cb=receive)
+    return Responder(await client.subscribe(subject, queue=queue, cb=receive), tasks)
 
 
 def _decoded(model: type[Q], message: Msg) -> Q:

@@ -62,7 +62,7 @@ class Flood:
             payload = json.dumps(document(number, self._collection, self._seed)).encode()
             headers = {subjects.HEADER_MESSAGE_ID: f"{self._collection}-{number}"}
             while not await self._published(payload, headers):
-                await asyncio.sleep(REFUSED_PAUSE_SECONDS)  # noqa: ASYNC110  # Nobody tells when there is room.
+                await asyncio.sleep(REFUSED_PAUSE_SECONDS)  # Nobody tells when there is room.
 
     async def _published(self, payload: bytes, headers: dict[str, str]) -> bool:
         try:
