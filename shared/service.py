@@ -24,6 +24,7 @@ from contracts import subjects
 from contracts.codec import encode
 from contracts.messages import Message
 from contracts.topology import Consumer
+from shared.ending import Ending, within
 from shared.errors import Misconfigured, PlatformError
 from shared.health import Health
 from shared.logs import get_logger
@@ -31,6 +32,7 @@ from shared.messaging.broker import build_broker, connect, without_credentials
 from shared.messaging.consuming import Draining, Handler, RawHandler, consume, consume_raw
 from shared.messaging.consumption import Consumption
 from shared.messaging.dead_letters import DeadLetters
+from shared.messaging.delivery import Delivery
 from shared.messaging.provisioning import drift
 from shared.messaging.publishing import Publisher
 from shared.messaging.reliability import Reliability
@@ -63,13 +65,14 @@ class Service:
         gauges = HealthGauges(self.telemetry.meter)
         self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges)
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
-        self.shutting_down = asyncio.Event()
+        self.ending = Ending(settings.drain_seconds)
+        self.shutting_down = self.ending.begun
         self._broker = build_broker(
             settings,
             name,
             on_closed=self._closed,
             on_reconnected=self._reconnected,
-            closing=self.shutting_down.is_set,
+            closing=self.ending.begun.is_set,
             middlewares=(self._reliability,),
         )
         self._consumers: list[Consumer] = []
@@ -78,7 +81,9 @@ class Service:
         self._subscribers: list[PullStreamSubscriber] = []
         self._responders: list[Callable[[], Awaitable[Responder]]] = []
         self._responding: list[Responder] = []
+        self._drained = False
         self.failed_start: int | None = None
+        self.failed = False
 
     async def connect(self) -> None:
         """Connect to the broker; Unavailable when it can't be reached in time."""
@@ -139,17 +144,18 @@ class Service:
 
     def begin_shutdown(self) -> None:
         """Say that this process takes no more work, and have everything end that only waits; may be called again."""
-        if not self.shutting_down.is_set():
-            log.info("service_stopping")
-        self.shutting_down.set()
-        self.health.waiting_for = "shutdown"
-        self._reliability.stop_waiting()
+        if self.ending.begin():
+            log.info("service_stopping", seconds=self.settings.drain_seconds)
+            self.health.waiting_for = "shutdown"
+            self._reliability.stop_waiting()
 
     async def stop(self) -> None:
-        """Take no more work; finish within `drain_seconds`, or give back, what was fetched."""
+        """Take no more work; finish within `drain_seconds`, or give back, what was fetched; may be called again."""
         self.begin_shutdown()
-        seconds = self.settings.drain_seconds
-        unanswered, unfinished = await asyncio.gather(self._stop_responding(seconds), self._stop_consuming(seconds))
+        if self._drained:
+            return
+        self._drained = True
+        unanswered, unfinished = await asyncio.gather(self._stop_responding(), self._stop_consuming())
         log.info(
             "service_drained",
             given_back=self._draining.given_back if self._draining else 0,
@@ -157,21 +163,22 @@ class Service:
             unanswered=unanswered,
         )
 
-    async def _stop_responding(self, seconds: float) -> int:
-        return sum(await asyncio.gather(*(responder.stop(seconds) for responder in self._responding)))
+    async def _stop_responding(self) -> int:
+        return sum(await asyncio.gather(*(responder.stop(self.ending) for responder in self._responding)))
 
-    async def _stop_consuming(self, seconds: float) -> int:
+    async def _stop_consuming(self) -> int:
         if self._draining is None:
             return 0
-        await self._draining.drain(seconds)
+        await self._draining.drain(self.ending, lambda raw: self._reliability.abandon(raw, Delivery.of(raw)))
         self.metrics.abandoned.add(self._draining.given_back)
         return await self._reliability.settle_abandoned()
 
     async def close(self) -> None:
         """Close the connection and flush telemetry, each within its bound, whether or not anybody answers."""
         self.begin_shutdown()
-        await _within(CLOSE_SECONDS, self._broker.stop(), "the broker's connection")
-        await _within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
+        await within(CLOSE_SECONDS, self._broker.stop(), "the broker's connection")
+        await within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
+        log.info("service_closed")
 
     async def _wait_for_topology(self) -> None:
         self.health.waiting_for = "topology"
@@ -241,8 +248,8 @@ def service_lifespan(service: Service, lifespan: Lifespan) -> Callable[[ASGIApp]
                 service.failed_start = _explain_failed_start(error)
                 raise
             stack.push_async_callback(service.stop)
-            _keep(stack, service.run_until_stopped())
-            _keep(stack, LoopWatchdog(service.settings.loop_frozen_seconds, end_frozen_process).run())
+            _keep(stack, service, service.run_until_stopped())
+            _keep(stack, service, LoopWatchdog(service.settings.loop_frozen_seconds, end_frozen_process).run())
             yield
 
     return run
@@ -267,19 +274,18 @@ async def _unless_stopped(step: Coroutine[Any, Any, Any], service: Service) -> N
         running.cancel()
 
 
-def _keep(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Run work beside the service until the stack is left; the process must not outlive it."""
+def _keep(stack: AsyncExitStack, service: Service, work: Coroutine[Any, Any, None]) -> None:
+    """Run work beside the service until the stack is left; the process must not outlive it, nor look healthy."""
+
+    def end_process_on_failure(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("service_failed", exc_info=task.exception())
+            service.failed = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
     task = asyncio.create_task(work)
-    task.add_done_callback(_end_process_on_failure)
+    task.add_done_callback(end_process_on_failure)
     stack.callback(task.cancel)
-
-
-async def _within(seconds: float, step: Awaitable[None], what: str) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await step
-    except TimeoutError:
-        log.warning("not_closed_in_time", what=what, seconds=seconds)
 
 
 def _explain_failed_start(error: Exception) -> int:
@@ -292,10 +298,3 @@ def _explain_failed_start(error: Exception) -> int:
         return EXIT_MISCONFIGURED if isinstance(error, Misconfigured) else EXIT_START_FAILED
     log.critical("start_failed", exc_info=error)
     return EXIT_START_FAILED
-
-
-def _end_process_on_failure(task: asyncio.Task[None]) -> None:
-    """A service that can neither start consuming nor watch it must not look healthy."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("service_failed", exc_info=task.exception())
-        os.kill(os.getpid(), signal.SIGTERM)

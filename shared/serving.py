@@ -1,17 +1,21 @@
 """The HTTP server of one service, and what signals do to it.
 
 The first SIGTERM or SIGINT begins the shutdown at once: the process says that it is not ready, streams and waits end,
-and the server takes no more connections. The rest follows in order (see `shared/service.py`).
+nothing more is fetched. What runs is finished, messages first, then HTTP requests; the rest follows in order (see
+`shared/service.py`). A second signal cuts off what still runs, and a last bound ends a process that can't end.
 """
 
 import asyncio
 import signal
+import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from shared.ending import CLOSING_SECONDS, LastBound
 from shared.health import health_routes
 from shared.logs import configure_logging
 from shared.service import EXIT_START_FAILED, Lifespan, Service, service_lifespan
@@ -19,19 +23,42 @@ from shared.settings import PlatformSettings
 
 
 class _Server(uvicorn.Server):
-    """Tells the service of the first signal before anything else happens."""
+    """Tells the service of signals before anything else happens."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._last_bound = LastBound(service.settings.drain_seconds + CLOSING_SECONDS)
 
-    async def serve(self, sockets: object = None) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal comes, also one that came before."""
         self._loop = asyncio.get_running_loop()
-        await super().serve()
+        if self.should_exit:
+            self._service.begin_shutdown()
+        try:
+            await super().serve(sockets)
+        finally:
+            self._last_bound.closed()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._service.begin_shutdown)
-        super().handle_exit(sig, frame)
+        """Begin the shutdown, or hurry it; called in the main thread, between any two steps of it."""
+        self._last_bound.start()
+        step = self._hurry if self.should_exit else self._service.begin_shutdown
+        self.should_exit = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(step)
+
+    def _hurry(self) -> None:
+        self._service.ending.hurry()
+        for task in self.server_state.tasks:
+            task.cancel()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop fetching before anything waits for a caller; both share the bound."""
+        await self._service.stop()
+        self.config.timeout_graceful_shutdown = max(1, round(self._service.ending.remaining_seconds))
+        await super().shutdown(sockets)
 
 
 def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> None:
@@ -43,7 +70,10 @@ def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> No
 
 
 def serve(app: ASGIApp, service: Service) -> None:
-    """Serve an ASGI app until a signal comes; SystemExit with 2 or 1 when it could not start."""
+    """Serve an ASGI app until a signal comes.
+
+    SystemExit with 2 or 1 when it could not start, with 1 when it failed later.
+    """
     settings = service.settings
     config = uvicorn.Config(
         app,
@@ -53,16 +83,14 @@ def serve(app: ASGIApp, service: Service) -> None:
         access_log=False,
         server_header=False,
         lifespan="on",
-        timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     server = _Server(config, service)
-    # Uvicorn raises the signal again once it has shut down; a process that drained in order ends with 0.
+    # From now on, and not only once the loop runs.
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, _already_handled)
-    server.run()
+        signal.signal(signal_number, server.handle_exit)
+    with suppress(SystemExit):  # The server's own code for a failed start says less than ours.
+        server.run()
     if not server.started:
         raise SystemExit(EXIT_START_FAILED if service.failed_start is None else service.failed_start)
-
-
-def _already_handled(_signal_number: int, _frame: FrameType | None) -> None:
-    """Do nothing."""
+    if service.failed:
+        raise SystemExit(EXIT_START_FAILED)

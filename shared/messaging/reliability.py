@@ -37,7 +37,7 @@ class Reliability:
         self.dead_letters: DeadLetters | None = None
         self._stopping = asyncio.Event()
         self._logged_at: dict[str, float] = {}
-        self._abandoned: list[asyncio.Task[None]] = []
+        self._abandoned: dict[str, asyncio.Task[None]] = {}
 
     def stop_waiting(self) -> None:
         """Have every message given back that waits for room: the process ends."""
@@ -48,19 +48,24 @@ class Reliability:
 
         In a task of its own: whatever the cancelled handler awaits is cancelled as well.
         """
+        if raw.reply in self._abandoned:
+            return
         self.metrics.abandoned.add(1, {"consumer": delivery.consumer})
         log.warning(
             "message_abandoned",
+            consumer=delivery.consumer,
+            sequence=delivery.sequence,
+            correlation_id=delivery.correlation_id,
             subject=subjects.template_of(delivery.subject),
             deliveries=delivery.deliveries,
             age_seconds=round(delivery.age_seconds, 1),
         )
-        self._abandoned.append(asyncio.create_task(raw.nak()))
+        self._abandoned[raw.reply] = asyncio.create_task(raw.nak())
 
     async def settle_abandoned(self) -> int:
         """Wait until what was cut off is given back; return how many messages that were."""
         if self._abandoned:
-            await asyncio.wait(self._abandoned, timeout=GIVE_BACK_SECONDS)
+            await asyncio.wait(self._abandoned.values(), timeout=GIVE_BACK_SECONDS)
         return len(self._abandoned)
 
     async def wait_for_room(self, consumer: str, error: Overloaded, seconds: float) -> bool:

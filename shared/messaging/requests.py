@@ -21,6 +21,7 @@ from contracts import subjects
 from contracts.codec import DecodeError, decode, encode
 from contracts.errors import ErrorReply
 from contracts.messages import Message
+from shared.ending import Ending
 from shared.errors import (
     Conflict,
     DeadlineExpired,
@@ -87,16 +88,14 @@ class Responder:
         self._subscription = subscription
         self._tasks = tasks
 
-    async def stop(self, timeout_seconds: float) -> int:
-        """Take no more requests and finish those that came; return how many were cut off by the limit."""
+    async def stop(self, ending: Ending) -> int:
+        """Take no more requests and finish those that came; return how many were cut off by the bound."""
         with suppress(NatsError):  # A connection that is gone brings no more requests.
             await self._subscription.unsubscribe()
-        if not self._tasks:
-            return 0
-        _, pending = await asyncio.wait(set(self._tasks), timeout=timeout_seconds)
-        for task in pending:
+        unfinished = await ending.wait_for(set(self._tasks))
+        for task in unfinished:
             task.cancel()
-        return len(pending)
+        return len(unfinished)
 
 
 async def respond(

@@ -3,7 +3,8 @@
     python -m tests.integration.behaving_service
 
 It consumes the durable `agent` and answers requests on SUBJECT. A message is JSON: {"do": "work", "seconds": 1} works,
-"hold" never ends, "freeze" blocks the event loop, "deafen" breaks the process's own pull and nothing else.
+"hold" never ends, "ignore" not even when it is cut off, "thread" keeps a thread busy, "freeze" blocks the event loop,
+"deafen" breaks the process's own pull and nothing else.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from contracts import topology
@@ -56,6 +57,12 @@ async def _obey(service: Service, order: dict[str, object]) -> None:
         await asyncio.sleep(float(str(order.get("seconds", 0))))
     elif order["do"] == "hold":
         await asyncio.Event().wait()
+    elif order["do"] == "ignore":
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+    elif order["do"] == "thread":
+        await asyncio.to_thread(time.sleep, float(str(order["seconds"])))
     elif order["do"] == "freeze":
         time.sleep(float(str(order["seconds"])))  # noqa: ASYNC251  # It is meant to block the loop.
     elif order["do"] == "deafen":
