@@ -6,6 +6,8 @@ and the server takes no more connections. The rest follows in order (see `shared
 
 import asyncio
 import signal
+import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -24,13 +26,19 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def serve(self, sockets: object = None) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal comes, also one that came before."""
         self._loop = asyncio.get_running_loop()
-        await super().serve()
+        if self.should_exit:
+            self._service.begin_shutdown()
+        await super().serve(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._service.begin_shutdown)
+        """Begin the shutdown; called in the main thread, between any two steps of it."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._service.begin_shutdown)
         super().handle_exit(sig, frame)
 
 
@@ -56,13 +64,11 @@ def serve(app: ASGIApp, service: Service) -> None:
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
     server = _Server(config, service)
-    # Uvicorn raises the signal again once it has shut down; a process that drained in order ends with 0.
+    # From now on, and not only once the loop runs. Uvicorn raises the signal again after its shutdown: that changes
+    # nothing, and a process that drained in order ends with 0.
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, _already_handled)
-    server.run()
+        signal.signal(signal_number, server.handle_exit)
+    with suppress(SystemExit):  # The server's own code for a failed start says less than ours.
+        server.run()
     if not server.started:
         raise SystemExit(EXIT_START_FAILED if service.failed_start is None else service.failed_start)
-
-
-def _already_handled(_signal_number: int, _frame: FrameType | None) -> None:
-    """Do nothing."""

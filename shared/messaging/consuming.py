@@ -108,16 +108,20 @@ class Draining:
         """Let the fetch in progress end first: what it brings is given back, or waits behind what is running."""
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         tasks = list(subscriber.tasks)
+        pull = subscriber.subscription
         if isinstance(subscriber, ConcurrentPullStreamSubscriber):
             _, *fetching = tasks
             await _finished(fetching, timeout_seconds)
             subscriber.send_stream.close()
+        if isinstance(pull, KeptPull):
+            # Before anything else is given back: it would come right back on the request that still stands.
+            self.given_back += await pull.give_back()
         unfinished = await _finished(tasks, deadline - asyncio.get_running_loop().time())
         for task in unfinished:
             task.cancel()
         await _finished(list(unfinished), CANCEL_SECONDS)
-        if isinstance(subscriber.subscription, KeptPull):
-            self.given_back += await subscriber.subscription.give_back()
+        if isinstance(pull, KeptPull):
+            pull.let_go()
 
 
 async def _finished(tasks: list[asyncio.Task[Any]], timeout_seconds: float) -> set[asyncio.Task[Any]]:

@@ -34,10 +34,9 @@ class KeptPull(ContinuousPull):
         """Tell whether messages are in work here, or wait for it."""
         return bool(self._unsettled())
 
-    async def give_back(self) -> int:
-        """Return to the queue what was never fetched; what is still in work is no longer kept."""
+    def let_go(self) -> None:
+        """Keep nothing any more."""
         self._beating.cancel()
-        return await super().give_back()
 
     def _accept(self, message: Msg) -> Msg | None:
         accepted = super()._accept(message)
