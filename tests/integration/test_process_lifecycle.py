@@ -52,6 +52,8 @@ class Process:
         assert self.popen.stderr is not None
         for line in self.popen.stderr:
             self.errors += line
+            with contextlib.suppress(ValueError):
+                self.lines.put(json.loads(line))
 
     def all(self) -> list[dict[str, Any]]:
         """Return everything that was printed or logged so far."""
