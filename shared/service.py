@@ -87,11 +87,13 @@ class Service:
 
     async def connect(self) -> None:
         """Connect to the broker; Unavailable when it can't be reached in time."""
+        self.health.waiting_for = f"the broker at {without_credentials(self.settings.nats_url)}"
         self.client: Client = await connect(self._broker, self.settings)
         tracer = self.telemetry.tracer
         self.publisher = Publisher(self.client, tracer, timeout_seconds=self.settings.publish_timeout_seconds)
         self.requester = Requester(self.client, tracer, timeout_seconds=self.settings.request_timeout_seconds)
         self.health.checks["broker"] = self._check_broker
+        self.health.waiting_for = "start"
         self.health.connected = lambda: self.client.is_connected
 
     def consume(self, consumer: Consumer, model: type[M], handler: Handler[M], *, workers: int) -> None:
@@ -249,7 +251,8 @@ def service_lifespan(service: Service, lifespan: Lifespan) -> Callable[[ASGIApp]
                 raise
             stack.push_async_callback(service.stop)
             _keep(stack, service, service.run_until_stopped())
-            _keep(stack, service, LoopWatchdog(service.settings.loop_frozen_seconds, end_frozen_process).run())
+            frozen_seconds, lag = service.settings.loop_frozen_seconds, service.metrics.loop_lag
+            _keep(stack, service, LoopWatchdog(frozen_seconds, end_frozen_process, lag.record).run())
             yield
 
     return run

@@ -13,13 +13,13 @@ from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
 
 from shared.ending import CLOSING_SECONDS, LastBound
 from shared.health import health_routes
 from shared.logs import configure_logging
 from shared.service import EXIT_START_FAILED, Lifespan, Service, service_lifespan
 from shared.settings import PlatformSettings
+from shared.starting import StartBeside
 
 
 class _Server(uvicorn.Server):
@@ -69,14 +69,14 @@ def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> No
     serve(app, service)
 
 
-def serve(app: ASGIApp, service: Service) -> None:
+def serve(app: Starlette, service: Service) -> None:
     """Serve an ASGI app until a signal comes.
 
     SystemExit with 2 or 1 when it could not start, with 1 when it failed later.
     """
     settings = service.settings
     config = uvicorn.Config(
-        app,
+        StartBeside(app, service),
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -90,7 +90,7 @@ def serve(app: ASGIApp, service: Service) -> None:
         signal.signal(signal_number, server.handle_exit)
     with suppress(SystemExit):  # The server's own code for a failed start says less than ours.
         server.run()
-    if not server.started:
-        raise SystemExit(EXIT_START_FAILED if service.failed_start is None else service.failed_start)
-    if service.failed:
+    if service.failed_start is not None and server.started:
+        raise SystemExit(service.failed_start)
+    if service.failed or not server.started:
         raise SystemExit(EXIT_START_FAILED)

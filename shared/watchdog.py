@@ -2,7 +2,8 @@
 
 A thread counts its own ticks since the loop last ran. A clock would also count the time in which the whole process was
 stopped or the machine slept, after which the loop may well go on. Code that holds the interpreter lock holds the thread
-as well: that is slow, not stuck, and only the liveness probe from outside sees it.
+as well: that is slow, not stuck, and only the liveness probe from outside sees it. The embedded index engine does so
+for up to seconds in `update`, `flush` and `optimize`.
 """
 
 import asyncio
@@ -19,11 +20,17 @@ EXIT_LOOP_FROZEN: Final = 71
 
 
 class LoopWatchdog:
-    """Watches the loop that starts it; `end` is called, on the thread, when it stood still for `bound_seconds`."""
+    """Watches the loop that starts it; `end` is called, on the thread, when it stood still for `bound_seconds`.
 
-    def __init__(self, bound_seconds: float, end: Callable[[], None]) -> None:
+    `note_lag` hears twice a second how much later (seconds) than asked for the loop woke up.
+    """
+
+    def __init__(
+        self, bound_seconds: float, end: Callable[[], None], note_lag: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
         self._allowed_ticks = max(2, round(bound_seconds / TICK_SECONDS))
         self._end = end
+        self._note_lag = note_lag
         self._ticks = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="loop-watchdog", daemon=True)
@@ -34,7 +41,9 @@ class LoopWatchdog:
         try:
             while True:
                 self._ticks = 0
+                due = time.monotonic() + TICK_SECONDS
                 await asyncio.sleep(TICK_SECONDS)
+                self._note_lag(max(0.0, time.monotonic() - due))
         finally:
             self._stopped.set()
 

@@ -162,8 +162,8 @@ async def test_sigterm_finishes_what_runs_and_gives_the_rest_back_at_once(nats_b
     finished = {line["ended"]["number"] for line in process.all() if "ended" in line}
     assert finished | started == set(range(6))
     assert finished.isdisjoint(started)
-    assert process.events()[-2:] == ["service_stopping", "service_drained"]
-    drained = process.all()[-1]
+    assert process.events()[-3:] == ["service_stopping", "service_drained", "service_closed"]
+    drained = next(line for line in process.all() if line.get("event") == "service_drained")
     assert (drained["cut_off"], drained["unanswered"]) == (0, 0)
     assert drained["given_back"] >= 1
 
