@@ -34,13 +34,21 @@ class Health:
     checks: dict[str, Check] = field(default_factory=dict)
     waiting_for: str | None = "start"
     last_fetch: dict[str, float] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+    connected: Callable[[], bool] = lambda: True
 
-    def fetched(self, consumer: str) -> None:
-        """Record that a consumer is known to be fetching now."""
-        self.last_fetch[consumer] = time.monotonic()
+    def fetched(self, consumer: str, at: float | None = None) -> None:
+        """Record that a consumer was served at a moment (monotonic), none = now; time does not run backwards."""
+        moment = time.monotonic() if at is None else at
+        self.last_fetch[consumer] = max(moment, self.last_fetch.get(consumer, 0.0))
 
     def stale_consumers(self) -> dict[str, float]:
-        """Return the consumers that did not fetch within the bound, with the age of their last fetch in seconds."""
+        """Return the consumers that were not served within the bound, with the age of their last fetch in seconds.
+
+        While the broker is away nobody is served, and a restart would not bring it back: none counts as stale.
+        """
+        if not self.connected():
+            return {}
         now = time.monotonic()
         ages = {name: now - at for name, at in self.last_fetch.items()}
         return {name: round(age, 1) for name, age in ages.items() if age > self.stale_after_seconds}
@@ -54,15 +62,20 @@ class Health:
     @property
     def ready(self) -> bool:
         """Tell whether the process takes work."""
-        self.gauges.ready = self.waiting_for is None and self.live
+        self.gauges.ready = self.waiting_for is None and not self.refusals and self.connected() and self.live
         return self.gauges.ready
+
+    @property
+    def blocked_by(self) -> str | None:
+        """Return in words what keeps the process from taking work, None when nothing does."""
+        return self.waiting_for or ("; ".join(self.refusals.values()) or None)
 
     async def report(self) -> HealthReply:
         """Return the state with every check run side by side, each within its bound."""
         results = await asyncio.gather(*(_run(name, check) for name, check in self.checks.items()))
         details: dict[str, Any] = dict(results)
-        if self.waiting_for:
-            details["waiting_for"] = self.waiting_for
+        if self.blocked_by:
+            details["waiting_for"] = self.blocked_by
         details["consumers"] = {
             name: {"last_fetch_age_seconds": round(time.monotonic() - at, 1)} for name, at in self.last_fetch.items()
         }
@@ -85,7 +98,7 @@ def health_routes(health: Health) -> list[Route]:
 
     async def ready(_request: Request) -> Response:
         report = await health.report()
-        body = {"ready": report.ready, "waiting_for": health.waiting_for}
+        body = {"ready": report.ready, "waiting_for": health.blocked_by}
         return JSONResponse(body, 200 if report.ready else 503)
 
     async def detailed(_request: Request) -> Response:

@@ -46,6 +46,12 @@ class MessagingMetrics:
             unit="{item}",
             description="Messages and requests dropped because their deadline had passed, by consumer or subject.",
         )
+        self.loop_lag = meter.create_histogram(
+            "rag.loop.lag",
+            unit="s",
+            description="How much later than asked for the event loop wakes up, twice a second.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
         self.abandoned = meter.create_counter(
             "rag.messages.abandoned", unit="{message}", description="Messages given back unfinished at shutdown."
         )

@@ -1,51 +1,54 @@
 """One service process, from settings to exit; every service's `app.py` is a lifespan that registers its handlers here.
 
 Start: connect, enter the service's lifespan, wait for the declared topology, consume, become ready.
-Stop (SIGTERM): not ready, stop fetching, finish or give back what was fetched, leave the lifespan, close, exit 0.
+Stop (SIGTERM): not ready, streams and waits end, no more fetching and no more requests taken, what was fetched is
+finished or given back, leave the lifespan, close, flush telemetry, exit 0.
 """
 
 import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import uvicorn
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 from nats.js.object_store import ObjectStore
-from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from contracts import subjects
 from contracts.codec import encode
 from contracts.messages import Message
 from contracts.topology import Consumer
+from shared.ending import Ending, within
 from shared.errors import Misconfigured, PlatformError
-from shared.health import Health, health_routes
-from shared.logs import configure_logging, get_logger
+from shared.health import Health
+from shared.logs import get_logger
 from shared.messaging.broker import PendingLimits, build_broker, connect, without_credentials
 from shared.messaging.consuming import Draining, Handler, RawHandler, consume, consume_raw
+from shared.messaging.consumption import Consumption
 from shared.messaging.dead_letters import DeadLetters
+from shared.messaging.delivery import Delivery
 from shared.messaging.provisioning import drift
 from shared.messaging.publishing import Publisher
 from shared.messaging.reliability import Reliability
-from shared.messaging.requests import Requester, respond
+from shared.messaging.requests import Requester, Responder, respond
 from shared.metrics import HealthGauges, MessagingMetrics
 from shared.settings import EXIT_MISCONFIGURED, PlatformSettings
 from shared.telemetry import configure_telemetry
+from shared.watchdog import LoopWatchdog, end_frozen_process
 
 log = get_logger(__name__)
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
 
-CHECK_INTERVAL_SECONDS = 5.0
+CHECK_INTERVAL_SECONDS = 1.0
+# What closing may take beside the draining: the connection, and the last spans.
+CLOSE_SECONDS = 5.0
 TOPOLOGY_RETRY_SECONDS = 1.0
 EXIT_START_FAILED = 1
 EXIT_CONNECTION_LOST = 70
@@ -62,23 +65,36 @@ class Service:
         gauges = HealthGauges(self.telemetry.meter)
         self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges)
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
-        self._stopping = False
+        self.ending = Ending(settings.drain_seconds)
+        self.shutting_down = self.ending.begun
         self._broker = build_broker(
-            settings, name, on_closed=self._closed, closing=lambda: self._stopping, middlewares=(self._reliability,)
+            settings,
+            name,
+            on_closed=self._closed,
+            on_reconnected=self._reconnected,
+            closing=self.ending.begun.is_set,
+            middlewares=(self._reliability,),
         )
         self._consumers: list[Consumer] = []
         self._draining: Draining | None = None
+        self._consumption: Consumption | None = None
         self._subscribers: list[PullStreamSubscriber] = []
-        self._responders: list[Callable[[], Awaitable[None]]] = []
+        self._responders: list[Callable[[], Awaitable[Responder]]] = []
+        self._responding: list[Responder] = []
+        self._drained = False
         self.failed_start: int | None = None
+        self.failed = False
 
     async def connect(self) -> None:
         """Connect to the broker; Unavailable when it can't be reached in time."""
+        self.health.waiting_for = f"the broker at {without_credentials(self.settings.nats_url)}"
         self.client: Client = await connect(self._broker, self.settings)
         tracer = self.telemetry.tracer
         self.publisher = Publisher(self.client, tracer, timeout_seconds=self.settings.publish_timeout_seconds)
         self.requester = Requester(self.client, tracer, timeout_seconds=self.settings.request_timeout_seconds)
         self.health.checks["broker"] = self._check_broker
+        self.health.waiting_for = "start"
+        self.health.connected = lambda: self.client.is_connected
 
     def consume(self, consumer: Consumer, model: type[M], handler: Handler[M], *, workers: int) -> None:
         """Have a handler called with every decoded message of a durable consumer."""
@@ -101,8 +117,8 @@ class Service:
         """Answer requests on a subject; replicas share them."""
         slots = concurrency or self.settings.max_concurrent_requests
 
-        async def start() -> None:
-            await respond(
+        async def start() -> Responder:
+            return await respond(
                 self.client,
                 self.telemetry.tracer,
                 self.metrics,
@@ -125,25 +141,47 @@ class Service:
         await self._wait_for_topology()
         await self._start_consuming()
         while True:
-            await self._look_at_consumers()
             await asyncio.sleep(CHECK_INTERVAL_SECONDS)
+            if self._consumption is not None and self.client.is_connected:
+                self._consumption.look()
+
+    def begin_shutdown(self) -> None:
+        """Say that this process takes no more work, and have everything end that only waits; may be called again."""
+        if self.ending.begin():
+            log.info("service_stopping", seconds=self.settings.drain_seconds)
+            self.health.waiting_for = "shutdown"
+            self._reliability.stop_waiting()
 
     async def stop(self) -> None:
-        """Take no more work, finish or give back what was fetched."""
-        self._stopping = True
-        self.health.waiting_for = "shutdown"
-        self._reliability.stop_waiting()
-        if self._draining is not None:
-            cut_off = await self._draining.drain(self.settings.drain_seconds)
-            given_back = self._draining.given_back
-            self.metrics.abandoned.add(given_back)
-            log.info("service_drained", given_back=given_back, cut_off=cut_off)
+        """Take no more work; finish within `drain_seconds`, or give back, what was fetched; may be called again."""
+        self.begin_shutdown()
+        if self._drained:
+            return
+        self._drained = True
+        unanswered, unfinished = await asyncio.gather(self._stop_responding(), self._stop_consuming())
+        log.info(
+            "service_drained",
+            given_back=self._draining.given_back if self._draining else 0,
+            cut_off=unfinished,
+            unanswered=unanswered,
+        )
+
+    async def _stop_responding(self) -> int:
+        return sum(await asyncio.gather(*(responder.stop(self.ending) for responder in self._responding)))
+
+    async def _stop_consuming(self) -> int:
+        if self._draining is None:
+            return 0
+        await self._draining.drain(self.ending, lambda raw: self._reliability.abandon(raw, Delivery.of(raw)))
+        self.metrics.abandoned.add(self._draining.given_back)
+        return await self._reliability.settle_abandoned()
 
     async def close(self) -> None:
-        """Close the connection and flush telemetry."""
-        self._stopping = True
-        await self._broker.stop()
-        await asyncio.to_thread(self.telemetry.shutdown)
+        """Close the connection and flush telemetry, each within its bound, whether or not anybody answers."""
+        self.begin_shutdown()
+        await within(CLOSE_SECONDS, self._broker.stop(), "the broker's connection")
+        await within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
+        log.info("service_closed")
 
     async def _wait_for_topology(self) -> None:
         self.health.waiting_for = "topology"
@@ -162,35 +200,17 @@ class Service:
         self._reliability.dead_letters = DeadLetters(
             self.publisher, await self.uploads(), max_payload_bytes=self.client.max_payload
         )
-        for start in self._responders:
-            await start()
+        self._responding = [await start() for start in self._responders]
         await PendingLimits.of(self.settings).subscribe(self.client, subjects.HEALTH, self._answer_health)
         self._draining = Draining(self._subscribers)
         await self._broker.start()
-        self._draining.pull_continuously(self._consumers)
-        for consumer in self._consumers:
-            self.health.fetched(consumer.name)
+        self._consumption = Consumption(self._draining.pull_continuously(self._consumers), self.health)
         await self.client.flush()
         self.health.waiting_for = None
         # What start-up made lives as long as the process: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         log.info("service_ready", consumers=[consumer.name for consumer in self._consumers])
-
-    async def _look_at_consumers(self) -> None:
-        """A socket says little: a consumer counts as fetching when the server holds its pull or waits for its acks."""
-        jetstream = self.client.jetstream()
-        for consumer in self._consumers:
-            try:
-                info = await jetstream.consumer_info(consumer.stream, consumer.name)
-            except NotFoundError:
-                log.error("consumer_missing", consumer=consumer.name, hint="run `rag provision`")
-                continue
-            except (NatsError, TimeoutError) as error:
-                log.warning("consumer_unknown", consumer=consumer.name, error=type(error).__name__)
-                continue
-            if info.num_waiting or info.num_ack_pending:
-                self.health.fetched(consumer.name)
 
     async def _check_broker(self) -> dict[str, object]:
         if not self.client.is_connected:
@@ -204,8 +224,12 @@ class Service:
     async def _answer_health(self, message: Msg) -> None:
         await message.respond(encode(await self.health.report()))
 
+    async def _reconnected(self) -> None:
+        if self._consumption is not None:
+            self._consumption.renew()
+
     async def _closed(self) -> None:
-        if not self._stopping:
+        if not self.shutting_down.is_set():
             log.critical("broker_connection_closed", hint="the process ends; its supervisor starts a new one")
             os._exit(EXIT_CONNECTION_LOST)
 
@@ -220,66 +244,61 @@ def service_lifespan(service: Service, lifespan: Lifespan) -> Callable[[ASGIApp]
     async def run(_app: ASGIApp) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             try:
-                await service.connect()
+                await _unless_stopped(service.connect(), service)
                 stack.push_async_callback(service.close)
-                await stack.enter_async_context(lifespan(service))
+                await _unless_stopped(stack.enter_async_context(lifespan(service)), service)
             except Exception as error:
                 service.failed_start = _explain_failed_start(error)
                 raise
             stack.push_async_callback(service.stop)
-            watch = asyncio.create_task(service.run_until_stopped())
-            watch.add_done_callback(_end_process_on_failure)
-            stack.callback(watch.cancel)
+            _keep(stack, service, service.run_until_stopped())
+            frozen_seconds, lag = service.settings.loop_frozen_seconds, service.metrics.loop_lag
+            _keep(stack, service, LoopWatchdog(frozen_seconds, end_frozen_process, lag.record).run())
             yield
 
     return run
 
 
-def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> None:
-    """Run a service that has no HTTP interface but health; returns after SIGTERM or SIGINT."""
-    configure_logging(settings, name)
-    service = Service(name, settings)
-    app = Starlette(routes=health_routes(service.health), lifespan=service_lifespan(service, lifespan))
-    serve(app, service)
+class Stopped(Exception):
+    """A signal came before the service was ready."""
 
 
-def serve(app: ASGIApp, service: Service) -> None:
-    """Serve an ASGI app until a signal comes; SystemExit with 2 or 1 when it could not start."""
-    settings = service.settings
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="on",
-        timeout_graceful_shutdown=int(settings.drain_seconds),
-    )
-    server = uvicorn.Server(config)
-    # Uvicorn raises the signal again once it has shut down; a process that drained in order ends with 0.
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, _already_handled)
-    server.run()
-    if not server.started:
-        raise SystemExit(service.failed_start or EXIT_START_FAILED)
+async def _unless_stopped(step: Coroutine[Any, Any, Any], service: Service) -> None:
+    """Run a step of the start; Stopped when a signal comes first."""
+    running = asyncio.ensure_future(step)
+    stopped = asyncio.create_task(service.shutting_down.wait())
+    try:
+        await asyncio.wait([running, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            return
+        raise Stopped
+    finally:
+        stopped.cancel()
+        running.cancel()
 
 
-def _already_handled(_signal_number: int, _frame: FrameType | None) -> None:
-    """Do nothing."""
+def _keep(stack: AsyncExitStack, service: Service, work: Coroutine[Any, Any, None]) -> None:
+    """Run work beside the service until the stack is left; the process must not outlive it, nor look healthy."""
+
+    def end_process_on_failure(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("service_failed", exc_info=task.exception())
+            service.failed = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    task = asyncio.create_task(work)
+    task.add_done_callback(end_process_on_failure)
+    stack.callback(task.cancel)
 
 
 def _explain_failed_start(error: Exception) -> int:
     """Say in one line what a person can mend, with its traceback what only we can; return the exit code."""
+    if isinstance(error, Stopped):
+        log.info("start_abandoned")
+        return 0
     if isinstance(error, PlatformError):
         log.critical("start_failed", reason=error.message)
         return EXIT_MISCONFIGURED if isinstance(error, Misconfigured) else EXIT_START_FAILED
     log.critical("start_failed", exc_info=error)
     return EXIT_START_FAILED
-
-
-def _end_process_on_failure(task: asyncio.Task[None]) -> None:
-    """A service that can neither start consuming nor watch it must not look healthy."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("service_failed", exc_info=task.exception())
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -77,6 +77,10 @@ class PlatformSettings(BaseSettings):
     )
 
     drain_seconds: float = Field(default=20.0, gt=0, description="Time to finish what was fetched after SIGTERM.")
+    # Less than the launcher's and a probe's patience, so that the stacks are written before somebody kills the process.
+    loop_frozen_seconds: float = Field(
+        default=30.0, ge=2, description="A process whose event loop stands still for this long ends with code 71."
+    )
     stale_after_seconds: float = Field(
         default=45.0, gt=0, description="A service whose consumers did not fetch for this long is no longer live."
     )

@@ -10,7 +10,8 @@ from services.agent.answering import Answering
 from services.agent.handlers import AgentHandlers
 from services.agent.patience import PatientAsk
 from services.agent.settings import AgentSettings
-from shared.service import Lifespan, Service, run_service
+from shared.service import Lifespan, Service
+from shared.serving import run_service
 from shared.settings import load
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from services.cli.broker_config import PLATFORM_USER, BrokerOptions, broker_config
 from services.cli.data_folder import write_private
 from services.cli.errors import EXIT_FAILURE, CommandError
+from services.cli.liveness import keep_alive
 from services.cli.plan import BROKER, STOP_ORDER, Plan, service_of
 from services.cli.process_logs import LineWriter, ProcessLog, line_prefixes
 from services.cli.readiness import wait_until_ready
@@ -131,6 +132,13 @@ class Launcher:
         await wait_until_ready(services, START_TIMEOUT_SECONDS)
         pids = {process.spec.name: process.pid for process in self._processes if process.pid is not None}
         self.announce(Ready(pids, time.monotonic() - self.started))
+        await asyncio.gather(self._keep_topology(broker), self._keep_alive())
+
+    async def _keep_alive(self) -> None:
+        if seconds := self.plan.unresponsive_seconds:
+            await keep_alive(self._processes, seconds, lambda text: _say(self._logs[0], text))
+
+    async def _keep_topology(self, broker: SupervisedProcess) -> None:
         while True:
             await self._declare_again_after_restart(broker)
 

@@ -35,6 +35,7 @@ class Plan:
     replicas: Mapping[str, int]
     environment: Mapping[str, str]
     models_dir: Path
+    unresponsive_seconds: float = 0.0
     command: Command = service_command
 
     @property
@@ -55,7 +56,8 @@ class Plan:
     def broker(self) -> ProcessSpec:
         """Return the broker's process."""
         command = (str(server_binary()), "--config", str(self.data.broker / "nats.conf"))
-        return ProcessSpec(BROKER, command, dict(self.environment), f"{self.monitor_url}/healthz")
+        ready_url = f"{self.monitor_url}/healthz"
+        return ProcessSpec(BROKER, command, dict(self.environment), ready_url, f"{ready_url}?js-server-only=true")
 
     def services(self) -> list[ProcessSpec]:
         """Return the processes of all services."""
@@ -70,7 +72,8 @@ class Plan:
         host = self.host if service == "gateway" else LOOPBACK
         label = service if self.replicas[service] == 1 else f"{service}.{number}"
         environment = self._environment(f"{service}-{number}", host, port)
-        return ProcessSpec(label, self.command(service), environment, f"{_http(host, port)}/ready")
+        url = _http(host, port)
+        return ProcessSpec(label, self.command(service), environment, f"{url}/ready", f"{url}/live")
 
     def _environment(self, instance: str, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.

@@ -16,6 +16,12 @@ class LauncherSettings(EmbeddingModelSettings):
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
     database_url: str | None = Field(default=None, description="SQL database; none = SQLite in the data folder.")
 
+    up_unresponsive_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="`rag up` restarts a process that does not answer, or is not live, for so long (0 = never).",
+    )
+
     @property
     def has_qdrant_server(self) -> bool:
         """Tell whether several processes may use the index."""

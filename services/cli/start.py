@@ -52,7 +52,16 @@ def start(
     with data.locked() as lock:
         ports = choose_ports(options.ports, options.host, sum(replicas.values()) - replicas["gateway"])
         environment = caller_environment()
-        plan = Plan(options.host, ports, data, replicas, environment, settings.models_dir.absolute(), command)
+        plan = Plan(
+            options.host,
+            ports,
+            data,
+            replicas,
+            environment,
+            settings.models_dir.absolute(),
+            settings.up_unresponsive_seconds,
+            command,
+        )
         return launch(plan, lock, options, stop_timeout_seconds)
 
 

@@ -27,12 +27,13 @@ READ_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run; `ready_url` answers 200 when the process takes work."""
+    """What to run; `ready_url` answers 200 when the process takes work, `live_url` unless a restart would help it."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     ready_url: str
+    live_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,12 @@ class SupervisedProcess:
         """End the process, and what it started, at once."""
         self._end_with = signal.SIGKILL
         self._signal()
+
+    def kill_and_restart(self) -> None:
+        """End the process, and what it started, at once; it starts again like one that died."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _signal(self) -> None:
         self.hold()

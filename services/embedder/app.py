@@ -18,7 +18,8 @@ from services.embedder.openai_embedding import OpenAIEmbedding
 from services.embedder.settings import EmbedderSettings
 from shared import models
 from shared.errors import Misconfigured
-from shared.service import Lifespan, Service, run_service
+from shared.service import Lifespan, Service
+from shared.serving import run_service
 from shared.settings import EmbeddingModel, load
 
 

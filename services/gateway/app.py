@@ -17,7 +17,8 @@ from services.gateway.routes import admin, contracts, dead_letters, documents, q
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
-from shared.service import Service, serve, service_lifespan
+from shared.service import Service, service_lifespan
+from shared.serving import serve
 from shared.settings import load
 from shared.version import VERSION
 
@@ -31,11 +32,15 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         app.state.gateway = gateway = build_gateway(service, settings)
-        sampling = asyncio.create_task(gateway.pipeline.keep_sampling())
+        beside = [
+            asyncio.create_task(gateway.pipeline.keep_sampling()),
+            asyncio.create_task(gateway.notices.end_with(service.shutting_down)),
+        ]
         yield
-        sampling.cancel()
-        with suppress(asyncio.CancelledError):
-            await sampling
+        for task in beside:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await gateway.notices.close()
 
     app = FastAPI(

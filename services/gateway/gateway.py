@@ -1,7 +1,7 @@
 """What the routes work with, built once the broker is connected."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -21,10 +21,13 @@ from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
 from shared.messaging.requests import Requester
 from shared.service import Service
+
+START_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,9 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
 
 
 async def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
+    gateway: Gateway | None = getattr(request.app.state, "gateway", None)
+    if gateway is None:
+        raise Unavailable("the gateway is starting; /ready says what it waits for", retry_after_seconds=START_SECONDS)
     return gateway
 
 

@@ -57,6 +57,11 @@ class DocumentNotices:
             if not self._watches:
                 self._rest_soon()
 
+    async def end_with(self, shutting_down: asyncio.Event) -> None:
+        """End every watch as soon as the process begins to shut down."""
+        await shutting_down.wait()
+        self._watches.end()
+
     async def close(self) -> None:
         """Wait until nothing is left to be unsubscribed."""
         await asyncio.gather(*self._tasks)

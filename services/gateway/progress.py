@@ -25,7 +25,10 @@ class DocumentProgress:
         self._max_stream_seconds = max_stream_seconds
 
     async def events(self, tenant: str, document_id: str, look: Look) -> AsyncGenerator[bytes, None]:
-        """Yield server-sent events, the present state first; ends at a terminal state or when the time is up."""
+        """Yield server-sent events, the present state first; ends at a terminal state, in time, or with the process.
+
+        A caller whose stream ends before the document's end connects again and gets the state there is then.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._max_stream_seconds
         with self._seats.taken():
@@ -34,7 +37,7 @@ class DocumentProgress:
                 event = states.enter(await _recorded(look, document_id))
                 while True:
                     yield event or HEARTBEAT
-                    if states.ended or clock() >= deadline:
+                    if states.ended or watch.ended or clock() >= deadline:
                         return
                     event = await self._next(states, watch, look, document_id, deadline - clock())
 

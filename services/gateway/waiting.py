@@ -66,7 +66,14 @@ class Watch:
     """The notices about some documents, for one who waits; the oldest are dropped when they are not taken."""
 
     def __init__(self) -> None:
-        self._notices: asyncio.Queue[Change] = asyncio.Queue(MAX_NOTICES)
+        self._notices: asyncio.Queue[Change | None] = asyncio.Queue(MAX_NOTICES)
+        self.ended = False
+
+    def end(self) -> None:
+        """Have whoever waits go: this process is about to end."""
+        self.ended = True
+        if not self._notices.full():
+            self._notices.put_nowait(None)
 
     def notify(self, change: Change) -> None:
         """Take a notice."""
@@ -75,7 +82,9 @@ class Watch:
         self._notices.put_nowait(change)
 
     async def next(self, timeout_seconds: float) -> Change | None:
-        """Return the next notice, None when none came in time."""
+        """Return the next notice, None when none came in time or the watch has ended."""
+        if self.ended:
+            return None
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await self._notices.get()
@@ -88,6 +97,13 @@ class Watches:
 
     def __init__(self) -> None:
         self._of_document: defaultdict[tuple[str, str], set[Watch]] = defaultdict(set)
+        self._ended = False
+
+    def end(self) -> None:
+        """End every watch, also those to come."""
+        self._ended = True
+        for watch in {watch for watches in self._of_document.values() for watch in watches}:
+            watch.end()
 
     def __len__(self) -> int:
         return len(self._of_document)
@@ -95,6 +111,8 @@ class Watches:
     def add(self, tenant: str, document_ids: Iterable[str]) -> Watch:
         """Begin to watch documents."""
         watch = Watch()
+        if self._ended:
+            watch.end()
         for document_id in document_ids:
             self._of_document[tenant, document_id].add(watch)
         return watch
@@ -132,18 +150,18 @@ async def refresh(receipts: Collection[Receipt], look: Look) -> None:
 async def wait_until_through(
     receipts: Sequence[Receipt], watch: Watch, look: Look, *, wait_seconds: float, recheck_seconds: float
 ) -> None:
-    """Bring the receipts up to date until every document is in a terminal state, or the time is up.
+    """Bring the receipts up to date until every document is in a terminal state, the time is up or the watch ends.
 
     A document that was written again meanwhile counts as through; its receipt then shows the later revision's status.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + wait_seconds
     await refresh([receipt for receipt in receipts if receipt.duplicate], look)
-    while (waiting := _open(receipts)) and (remaining := deadline - clock()) > 0:
+    while (waiting := _open(receipts)) and not watch.ended and (remaining := deadline - clock()) > 0:
         change = await watch.next(min(remaining, recheck_seconds))
         if change is not None:
             _apply(change, waiting)
-        elif clock() < deadline:
+        elif clock() < deadline and not watch.ended:
             await refresh(waiting, look)
     await refresh([receipt for receipt in receipts if receipt.overtaken or not receipt.through], look)
 

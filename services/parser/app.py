@@ -16,7 +16,8 @@ from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
 from shared.errors import Misconfigured, Unavailable
-from shared.service import Lifespan, Service, run_service
+from shared.service import Lifespan, Service
+from shared.serving import run_service
 from shared.settings import MIB, load
 
 

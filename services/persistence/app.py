@@ -21,7 +21,8 @@ from services.persistence.replaying import Replays
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
-from shared.service import Lifespan, Service, run_service
+from shared.service import Lifespan, Service
+from shared.serving import run_service
 from shared.settings import load
 
 # Dead letters and advisories are rare, and each may carry a whole payload.

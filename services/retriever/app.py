@@ -28,7 +28,8 @@ from services.retriever.search import Search, SearchLimits
 from services.retriever.settings import RetrieverSettings
 from services.retriever.writing import Writing
 from shared.messaging.requests import Requester
-from shared.service import Lifespan, Service, run_service
+from shared.service import Lifespan, Service
+from shared.serving import run_service
 from shared.settings import load
 
 

@@ -36,12 +36,14 @@ def build_broker(
     name: str,
     *,
     on_closed: Callable[[], Awaitable[None]],
+    on_reconnected: Callable[[], Awaitable[None]],
     closing: Callable[[], bool],
     middlewares: Sequence[BrokerMiddleware[Msg, NatsPublishCommand]] = (),
 ) -> NatsBroker:
     """Return an unconnected broker that never acknowledges by itself.
 
-    `on_closed` runs when the connection is closed for good; `closing` tells whether we close it ourselves.
+    `on_closed` runs when the connection is closed for good, `on_reconnected` when it stands again; `closing` tells
+    whether we close it ourselves.
     """
     security = None
     if settings.nats_user:
@@ -51,8 +53,9 @@ def build_broker(
         if not closing():
             log.warning("broker_disconnected", url=without_credentials(settings.nats_url))
 
-    async def on_reconnected() -> None:
+    async def reconnected() -> None:
         log.info("broker_reconnected", url=without_credentials(settings.nats_url))
+        await on_reconnected()
 
     async def on_error(error: Exception) -> None:
         log.warning("broker_error", error=f"{type(error).__name__}: {error}")
@@ -68,7 +71,7 @@ def build_broker(
         pending_size=PENDING_BYTES,
         error_cb=on_error,
         disconnected_cb=on_disconnected,
-        reconnected_cb=on_reconnected,
+        reconnected_cb=reconnected,
         closed_cb=on_closed,
         ack_policy=AckPolicy.MANUAL,
         middlewares=middlewares,

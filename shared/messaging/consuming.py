@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from contracts.codec import decode
 from contracts.messages import Message
 from contracts.topology import Consumer
+from shared.ending import Ending
 from shared.messaging.broker import INBOX_PREFIX
 from shared.messaging.delivery import Delivery
 from shared.messaging.keeping import KeptPull
@@ -22,6 +23,8 @@ RawHandler = Callable[[Delivery], Awaitable[None]]
 
 FETCH_SECONDS = 1.0
 MAX_FETCH = 32
+# A handler that was cut off gets this long to notice.
+CANCEL_SECONDS = 1.0
 
 
 def consume_raw(broker: NatsBroker, consumer: Consumer, handler: RawHandler, *, workers: int) -> PullStreamSubscriber:
@@ -74,13 +77,15 @@ class Draining:
         for subscriber in subscribers:
             self._give_back_when_stopped(subscriber)
 
-    def pull_continuously(self, consumers: Iterable[Consumer]) -> None:
-        """Replace the library's way to fetch once subscribers have started."""
+    def pull_continuously(self, consumers: Iterable[Consumer]) -> dict[str, KeptPull]:
+        """Replace the library's way to fetch once subscribers have started; return the pulls by durable."""
         declared = {consumer.name: consumer for consumer in consumers}
+        pulls: dict[str, KeptPull] = {}
         for subscriber in self._subscribers:
             if subscriber.subscription is not None:
                 consumer = declared[subscriber.subscription._consumer]
-                subscriber.subscription = KeptPull(subscriber.subscription, consumer)
+                subscriber.subscription = pulls[consumer.name] = KeptPull(subscriber.subscription, consumer)
+        return pulls
 
     def _give_back_when_stopped(self, subscriber: PullStreamSubscriber) -> None:
         """FastStream drops what it fetched but did not start; until the ack wait is over nobody else would get it."""
@@ -94,30 +99,33 @@ class Draining:
 
         subscriber.consume = consume_or_give_back  # type: ignore[method-assign, assignment]
 
-    async def drain(self, timeout_seconds: float) -> int:
-        """Stop fetching, finish what runs, give back what waits; return how many were cut off by the limit."""
+    async def drain(self, ending: Ending, abandon: Callable[[Msg], None]) -> None:
+        """Stop fetching, finish what runs, give back what waits, cut off what has not ended within the bound.
+
+        `abandon` is called with each message that is left after that: its handler does not notice that it was cut off.
+        """
         for subscriber in self._subscribers:
             subscriber.running = False
-        unfinished = await asyncio.gather(*(self._drain_one(item, timeout_seconds) for item in self._subscribers))
-        return sum(unfinished)
+        await asyncio.gather(*(self._drain_one(item, ending, abandon) for item in self._subscribers))
 
-    async def _drain_one(self, subscriber: PullStreamSubscriber, timeout_seconds: float) -> int:
+    async def _drain_one(
+        self, subscriber: PullStreamSubscriber, ending: Ending, abandon: Callable[[Msg], None]
+    ) -> None:
         """Let the fetch in progress end first: what it brings is given back, or waits behind what is running."""
-        deadline = asyncio.get_running_loop().time() + timeout_seconds
         tasks = list(subscriber.tasks)
+        pull = subscriber.subscription
         if isinstance(subscriber, ConcurrentPullStreamSubscriber):
             _, *fetching = tasks
-            await _finished(fetching, timeout_seconds)
+            await ending.wait_for(fetching)
             subscriber.send_stream.close()
-        unfinished = await _finished(tasks, deadline - asyncio.get_running_loop().time())
-        if isinstance(subscriber.subscription, KeptPull):
-            self.given_back += await subscriber.subscription.give_back()
-        return unfinished
-
-
-async def _finished(tasks: list[asyncio.Task[Any]], timeout_seconds: float) -> int:
-    """Wait for tasks and return how many did not end in time."""
-    if not tasks:
-        return 0
-    _, pending = await asyncio.wait(tasks, timeout=max(0.0, timeout_seconds))
-    return len(pending)
+        if isinstance(pull, KeptPull):
+            # Before anything else is given back: it would come right back on the request that still stands.
+            self.given_back += await pull.give_back()
+        unfinished = await ending.wait_for(tasks)
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=CANCEL_SECONDS)
+        if isinstance(pull, KeptPull):
+            for message in pull.let_go():
+                abandon(message)

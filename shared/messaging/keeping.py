@@ -29,10 +29,15 @@ class KeptPull(ContinuousPull):
         self._fetched: WeakValueDictionary[str, Msg] = WeakValueDictionary()
         self._beating = asyncio.create_task(self._beat(consumer.ack_wait_seconds / BEATS_PER_ACK_WAIT))
 
-    async def give_back(self) -> int:
-        """Return to the queue what was never fetched; what is still in work is no longer kept."""
+    @property
+    def holds_work(self) -> bool:
+        """Tell whether messages are in work here, or wait for it."""
+        return bool(self._unsettled())
+
+    def let_go(self) -> list[Msg]:
+        """Keep nothing any more; return what this process holds and has not settled."""
         self._beating.cancel()
-        return await super().give_back()
+        return self._unsettled()
 
     def _accept(self, message: Msg) -> Msg | None:
         accepted = super()._accept(message)

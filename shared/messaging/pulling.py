@@ -26,13 +26,15 @@ LINGER_STEP_SECONDS: Final = 0.05
 REFUSAL_PAUSE_SECONDS: Final = 1.0
 _NANOSECONDS: Final = 1_000_000_000
 _HEARTBEAT_STATUS: Final = "100"
+_REFUSALS: Final = {"503": "no such consumer", "404": "no such consumer"}
 
 
 class ContinuousPull(JetStreamContext.PullSubscription):
     """A pull subscription whose `fetch` takes what has arrived and keeps one standing request at the broker.
 
     At most `batch` messages are requested and not yet fetched. Takes over the inbox of the subscription it is made
-    from, so that nothing an earlier request still brings is lost.
+    from, so that nothing an earlier request still brings is lost. `served_at` is when the broker last served this very
+    request, with a message or a heartbeat (monotonic); `refusal` says in its words why it does not.
     """
 
     def __init__(self, subscription: JetStreamContext.PullSubscription, linger_seconds: float = 0.0) -> None:
@@ -43,7 +45,8 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         self._queue = subscription._sub._pending_queue
         self._requested = 0
         self._heard_at = 0.0
-        self._refused = False
+        self.served_at = 0.0
+        self.refusal: str | None = None
         self._closed = False
         self._linger_seconds = linger_seconds
 
@@ -61,7 +64,7 @@ class ContinuousPull(JetStreamContext.PullSubscription):
             first = self._accept(await self._sub.next_msg(timeout))
             messages = [first] if first else []
         if not messages:
-            if self._refused:
+            if self.refusal is not None:
                 # A consumer that is gone answers at once: asking again at once would spin.
                 await asyncio.sleep(REFUSAL_PAUSE_SECONDS)
             raise TimeoutError
@@ -86,6 +89,10 @@ class ContinuousPull(JetStreamContext.PullSubscription):
                 await self._sub.unsubscribe()
             except (BadSubscriptionError, ConnectionClosedError):
                 return
+
+    def renew(self) -> None:
+        """Ask again with the next fetch: a broker that was away has forgotten the request."""
+        self._requested = 0
 
     async def give_back(self) -> int:
         """Stop the flow and return to the queue what arrived but was never fetched; return how many."""
@@ -129,11 +136,14 @@ class ContinuousPull(JetStreamContext.PullSubscription):
         headers = message.headers or {}
         status = headers.get("Status")
         if status is None:
-            self._refused = False
             self._requested = max(0, self._requested - 1)
-            return message
-        if status != _HEARTBEAT_STATUS:
+        elif status != _HEARTBEAT_STATUS:
             unserved = headers.get("Nats-Pending-Messages", "")
-            self._refused = not unserved.isdigit()
-            self._requested = 0 if self._refused else max(0, self._requested - int(unserved))
-        return None
+            if not unserved.isdigit():
+                self._requested = 0
+                self.refusal = headers.get("Description") or _REFUSALS.get(status, f"status {status}")
+                return None
+            self._requested = max(0, self._requested - int(unserved))
+        self.served_at = self._heard_at
+        self.refusal = None
+        return message if status is None else None

@@ -25,6 +25,7 @@ from shared.telemetry import span
 log = get_logger(__name__)
 _CONSUMERS = {consumer.name: consumer for consumer in CONSUMERS}
 WAITING_LOGGED_EVERY_SECONDS = 60.0
+GIVE_BACK_SECONDS = 1.0
 
 
 class Reliability:
@@ -36,10 +37,36 @@ class Reliability:
         self.dead_letters: DeadLetters | None = None
         self._stopping = asyncio.Event()
         self._logged_at: dict[str, float] = {}
+        self._abandoned: dict[str, asyncio.Task[None]] = {}
 
     def stop_waiting(self) -> None:
         """Have every message given back that waits for room: the process ends."""
         self._stopping.set()
+
+    def abandon(self, raw: Msg, delivery: Delivery) -> None:
+        """Give back a message whose handler was cut off.
+
+        In a task of its own: whatever the cancelled handler awaits is cancelled as well.
+        """
+        if raw.reply in self._abandoned:
+            return
+        self.metrics.abandoned.add(1, {"consumer": delivery.consumer})
+        log.warning(
+            "message_abandoned",
+            consumer=delivery.consumer,
+            sequence=delivery.sequence,
+            correlation_id=delivery.correlation_id,
+            subject=subjects.template_of(delivery.subject),
+            deliveries=delivery.deliveries,
+            age_seconds=round(delivery.age_seconds, 1),
+        )
+        self._abandoned[raw.reply] = asyncio.create_task(raw.nak())
+
+    async def settle_abandoned(self) -> int:
+        """Wait until what was cut off is given back; return how many messages that were."""
+        if self._abandoned:
+            await asyncio.wait(self._abandoned.values(), timeout=GIVE_BACK_SECONDS)
+        return len(self._abandoned)
 
     async def wait_for_room(self, consumer: str, error: Overloaded, seconds: float) -> bool:
         """Wait, and tell whether to try again; a queue stays full for hours, so it is logged once a minute."""
@@ -98,7 +125,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         try:
             await self._handle(call_next, msg, delivery, consumer)
         except asyncio.CancelledError:
-            await raw.nak()
+            self._owner.abandon(raw, delivery)
             raise
         except Exception as error:  # The boundary: whatever a handler raises is judged here and nowhere else.
             return await self._judge(error, raw, delivery, consumer)

@@ -7,10 +7,12 @@ as the error class it was. The deadline travels with the request, so that nobody
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from opentelemetry.trace import SpanKind, Tracer
@@ -19,6 +21,7 @@ from contracts import subjects
 from contracts.codec import DecodeError, decode, encode
 from contracts.errors import ErrorReply
 from contracts.messages import Message
+from shared.ending import Ending
 from shared.errors import (
     Conflict,
     DeadlineExpired,
@@ -79,6 +82,23 @@ class Requester:
             raise Unavailable(f"no answer on {subject} within {remaining:.1f} s") from error
 
 
+class Responder:
+    """Answers requests on one subject until it is stopped."""
+
+    def __init__(self, subscription: Subscription, tasks: set[asyncio.Task[None]]) -> None:
+        self._subscription = subscription
+        self._tasks = tasks
+
+    async def stop(self, ending: Ending) -> int:
+        """Take no more requests and finish those that came; return how many were cut off by the bound."""
+        with suppress(NatsError):  # A connection that is gone brings no more requests.
+            await self._subscription.unsubscribe()
+        unfinished = await ending.wait_for(set(self._tasks))
+        for task in unfinished:
+            task.cancel()
+        return len(unfinished)
+
+
 async def respond(
     client: Client,
     tracer: Tracer,
@@ -90,7 +110,7 @@ async def respond(
     queue: str,
     concurrency: int,
     pending: PendingLimits = DEFAULT_PENDING,
-) -> None:
+) -> Responder:
     """Answer requests on a subject, at most `concurrency` at a time; four times as many may wait, more are refused."""
     slots = asyncio.Semaphore(concurrency)
     tasks: set[asyncio.Task[None]] = set()
@@ -118,7 +138,7 @@ async def respond(
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    await pending.subscribe(client, subject, receive, queue=queue)
+    return Responder(await pending.subscribe(client, subject, receive, queue=queue), tasks)
 
 
 def _decoded(model: type[Q], message: Msg) -> Q:

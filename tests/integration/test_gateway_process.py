@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
+import nats
 import psutil
 import pytest
 
 from contracts import subjects
 from contracts.codec import encode
 from contracts.facts import DocumentIndexed
+from shared.messaging.provisioning import provision
 from shared.settings import MIB, PROJECT_ROOT
 from tests.integration.gateway_stand import running_parts
 from tests.running import eventually
@@ -58,14 +60,7 @@ async def gateway(nats_broker: NatsServer) -> AsyncIterator[Process]:
     with started(RAG_NATS_URL=nats_broker.url, RAG_PORT=str(port)) as process:
         running = Process(port, process.pid)
         async with httpx.AsyncClient(base_url=running.url) as http:
-
-            async def ready() -> bool:
-                try:
-                    return (await http.get("/ready")).status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            await eventually(ready, "the gateway is ready")
+            await eventually(lambda: _is_ready(http), "the gateway is ready")
         yield running
 
 
@@ -144,6 +139,80 @@ async def test_events_arrive_while_the_stream_is_open(gateway: Process, nats_bro
             rest = [line async for line in lines]
     assert first == ["id: 1", "event: accepted"]
     assert "event: indexed" in rest
+
+
+async def test_whoever_waits_is_let_go_at_once_when_the_gateway_ends(nats_broker: NatsServer) -> None:
+    """An open stream, a held upload: both end in order, so that their callers go on at another replica."""
+    port = free_port()
+    with started(RAG_NATS_URL=nats_broker.url, RAG_PORT=str(port), RAG_DRAIN_SECONDS="60") as process:
+        async with running_parts(nats_broker), httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+            await eventually(lambda: _is_ready(http), "the gateway is ready")
+            body = {"documents": [{"id": "b", "text": "Water boils."}]}
+            await http.post("/v1/documents", json={"documents": [{"id": "a", "text": "Water boils."}]})
+            held = asyncio.create_task(http.post("/v1/documents?wait_s=50", json=body, timeout=60))
+            async with asyncio.timeout(20), http.stream("GET", "/v1/documents/a/events") as response:
+                lines = response.aiter_lines()
+                assert [await anext(lines) for _ in range(2)] == ["id: 1", "event: accepted"]
+                await eventually(lambda: _is_known(http, "b"), "the held upload is published, and waits")
+                process.terminate()
+                rest = [line async for line in lines]
+                answer = await held
+            assert await asyncio.to_thread(process.wait, 10) == 0
+    assert not [line for line in rest if line.startswith("event: ")]
+    assert answer.status_code == 202
+    (receipt,) = answer.json()["documents"]
+    assert (receipt["id"], receipt["status"]) == ("b", "accepted")
+
+
+async def test_a_gateway_that_starts_without_a_broker_answers_and_says_what_it_waits_for(
+    nats_broker: NatsServer,
+) -> None:
+    """INVARIANT: dependencies may go away: who calls meanwhile is told so, not refused a connection."""
+    nats_broker.kill()
+    port = free_port()
+    with started(RAG_NATS_URL=nats_broker.url, RAG_PORT=str(port)) as process:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+
+            async def live() -> bool:
+                try:
+                    return (await http.get("/live")).status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            await eventually(live, "it answers")
+            ready = await http.get("/ready")
+            assert (ready.status_code, ready.json()["waiting_for"]) == (503, f"the broker at {nats_broker.url}")
+            refused = await http.post("/v1/documents", json={"documents": [{"id": "a", "text": "Water boils."}]})
+            assert (refused.status_code, refused.json()["code"]) == (503, "dependency_unavailable")
+            assert int(refused.headers["retry-after"]) >= 1
+            assert refused.headers["x-trace-id"]
+            nats_broker.start()
+            client = await nats.connect(nats_broker.url)
+            await provision(client.jetstream(), replicas=1)
+            await client.close()
+            await eventually(lambda: _is_ready(http), "the gateway is ready")
+            accepted = await http.post("/v1/documents", json={"documents": [{"id": "a", "text": "Water boils."}]})
+            assert accepted.status_code == 202
+            assert process.poll() is None
+
+
+def test_a_start_that_fails_ends_with_its_code_and_words() -> None:
+    environment = child_environment(RAG_NATS_URL="nats://127.0.0.1:1", RAG_NATS_CONNECT_SECONDS="1")
+    ended = subprocess.run(COMMAND, cwd=PROJECT_ROOT, env=environment, capture_output=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert b"no broker at nats://127.0.0.1:1 within 1 s" in ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+async def _is_ready(http: httpx.AsyncClient) -> bool:
+    try:
+        return (await http.get("/ready")).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _is_known(http: httpx.AsyncClient, document_id: str) -> bool:
+    return (await http.get(f"/v1/documents/{document_id}")).status_code == 200
 
 
 def test_without_authentication_no_other_interface_is_served() -> None:

@@ -16,6 +16,8 @@ from services.cli.supervisor import Ending, ProcessFailed, ProcessSpec, RestartP
 QUICK = RestartPolicy(first_seconds=0.01, longest_seconds=0.03, healthy_after_seconds=60)
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
+NOWHERE = "http://127.0.0.1:1"
+
 Supervise = Callable[..., SupervisedProcess]
 
 
@@ -30,8 +32,8 @@ async def supervise(tmp_path: Path, said: list[str]) -> AsyncIterator[Supervise]
     log = ProcessLog("one", tmp_path, terminal, "one |")
     made: list[SupervisedProcess] = []
 
-    def make(*command: str, policy: RestartPolicy = QUICK) -> SupervisedProcess:
-        spec = ProcessSpec("one", command or (sys.executable, "-c", SLEEP), dict(os.environ), "http://127.0.0.1:1")
+    def make(*command: str, policy: RestartPolicy = QUICK, live_url: str = NOWHERE) -> SupervisedProcess:
+        spec = ProcessSpec("one", command or (sys.executable, "-c", SLEEP), dict(os.environ), NOWHERE, live_url)
         made.append(SupervisedProcess(spec, log, said.append, policy=policy))
         return made[-1]
 
