@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 from contracts import subjects, topology
 from contracts.chunks import ChunksEmbedded
@@ -17,16 +16,21 @@ from contracts.retrieval import (
 )
 from services.retriever.audit_handlers import AuditHandlers
 from services.retriever.auditing import Auditing
-from services.retriever.generations import Generation, Generations
+from services.retriever.describing import describe
+from services.retriever.generations import Generation
 from services.retriever.handlers import PassageEmbedding, QueryEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
 from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
 from services.retriever.opening import open_indexes
+from services.retriever.query_cache import CachedQueryEmbedding
 from services.retriever.reindexing import Reindexing
 from services.retriever.rerank import Reranker
 from services.retriever.search import Search, SearchLimits
 from services.retriever.settings import RetrieverSettings
 from services.retriever.writing import Writing
+from shared.caching.building import build_cache
+from shared.caching.cache import Cache
+from shared.caching.metrics import CacheMetrics
 from shared.messaging.requests import Requester
 from shared.service import Lifespan, Service
 from shared.serving import run_service
@@ -39,13 +43,15 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         generations = await open_indexes(settings)
+        metrics = CacheMetrics(service.telemetry.meter)
+        cache = build_cache(settings, metrics)
         reranker = build_reranker(settings)
         bulk = Requester(service.client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
         embed_passages = PassageEmbedding(bulk)
         handlers = RetrieverHandlers(
             generations,
             Writing(generations, _indexing, embed_passages),
-            {each.model: _search(each, service, reranker, settings) for each in generations.opened},
+            {each.model: _search(each, service, reranker, settings, cache, metrics) for each in generations.opened},
             Reindexing(generations, embed_passages),
             service.publisher,
         )
@@ -59,6 +65,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
         AuditHandlers(Auditing(generations)).bind(service)
         service.health.checks["index"] = partial(describe, generations)
+        service.health.checks["cache"] = cache.describe
         following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None
         try:
             yield
@@ -66,6 +73,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
             await asyncio.to_thread(reranker.close)
             if following is not None:
                 following.cancel()
+            await cache.close()
             await generations.close()
 
     return lifespan
@@ -80,29 +88,25 @@ def build_reranker(settings: RetrieverSettings) -> Reranker:
     )
 
 
-async def describe(generations: Generations) -> dict[str, Any]:
-    """Return what the index that is searched holds, and which one is being filled."""
-    active = generations.active
-    found = await active.index.describe()
-    filling: dict[str, Any] = {}
-    for other in generations.opened:
-        if other is not active and other.model == generations.next_model:
-            filling["next"] = {"model": other.model, "chunks": await other.index.count()}
-    return {
-        "engine": found.engine,
-        "version": found.version,
-        "chunks": found.chunk_points,
-        "model": active.model,
-        **filling,
-    }
-
-
 def _indexing(generation: Generation) -> Indexing:
     return Indexing(generation.index, model=generation.model)
 
 
-def _search(generation: Generation, service: Service, reranker: Reranker, settings: RetrieverSettings) -> Search:
-    embed_query = QueryEmbedding(service.requester, model=generation.model)
+def _search(
+    generation: Generation,
+    service: Service,
+    reranker: Reranker,
+    settings: RetrieverSettings,
+    cache: Cache,
+    metrics: CacheMetrics,
+) -> Search:
+    embed_query = CachedQueryEmbedding(
+        QueryEmbedding(service.requester, model=generation.model),
+        cache,
+        model=generation.model,
+        seconds=settings.query_cache_seconds,
+        metrics=metrics,
+    )
     limits = SearchLimits(candidates=settings.retriever_search_candidates, max_rounds=settings.retriever_search_rounds)
     return Search(generation.index, embed_query, reranker, model=generation.model, limits=limits)
 

@@ -13,7 +13,7 @@ from services.retriever.rerank import Reranker
 from services.retriever.visibility import search_visible
 from shared.errors import Rejected
 
-EmbedQuery = Callable[[str, float | None], Awaitable[Vector]]
+EmbedQuery = Callable[[str, str, float | None], Awaitable[Vector]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,10 @@ class SearchLimits:
 
 
 class Search:
-    """Answers retrieve requests from the index; `embed_query` returns the query's vector of the index's model."""
+    """Answers retrieve requests from the index.
+
+    `embed_query` returns the vector that the index's model gives a tenant's query.
+    """
 
     def __init__(
         self, index: VectorIndex, embed_query: EmbedQuery, reranker: Reranker, *, model: str, limits: SearchLimits
@@ -40,7 +43,9 @@ class Search:
         """Return the chunks that fit best; Rejected names the field that can't be searched by."""
         condition, mode = _filter(request), SearchMode(request.mode)
         clock = _Stopwatch()
-        vector = await self._embed_query(request.query, deadline) if mode != SearchMode.SPARSE else None
+        vector = None
+        if mode != SearchMode.SPARSE:
+            vector = await self._embed_query(request.tenant, request.query, deadline)
         clock.lap("embed")
         hits = await search_visible(
             self._index, self._query(request, mode, vector, condition), max_rounds=self._limits.max_rounds

@@ -3,10 +3,11 @@
 from pydantic import Field, SecretStr
 
 from shared import models
+from shared.caching.settings import CacheSettings
 from shared.settings import EmbeddingModelSettings
 
 
-class RetrieverSettings(EmbeddingModelSettings):
+class RetrieverSettings(CacheSettings, EmbeddingModelSettings):
     """Where the index is and how much is done at once."""
 
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
@@ -21,6 +22,9 @@ class RetrieverSettings(EmbeddingModelSettings):
     )
     retriever_search_candidates: int = Field(
         default=100, ge=10, le=1_000, description="How deep each ranking of a hybrid search goes before they are fused."
+    )
+    query_cache_seconds: float = Field(
+        default=3_600.0, gt=0, le=30 * 86_400, description="How long the vector of a query is kept."
     )
     rerank_model: str = Field(default=models.RERANK_MODEL, description="Pinned cross-encoder for `rerank`.")
     rerank_candidates: int = Field(default=10, ge=2, le=100, description="First hits that are reranked.")

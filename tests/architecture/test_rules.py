@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
+from shared.caching.settings import CacheSettings
 from shared.settings import EmbeddingModelSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -99,7 +100,7 @@ def test_every_setting_says_what_it_is_for(service: str) -> None:
 @pytest.mark.parametrize("service", [*SERVICES, "cli"])
 def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) -> None:
     readme = (PROJECT / "services" / service / "README.md").read_text(encoding="utf-8")
-    shared = set(EmbeddingModelSettings.model_fields)
+    shared = {**EmbeddingModelSettings.model_fields, **CacheSettings.model_fields}.keys()
     module = importlib.import_module(f"services.{service}.settings")
     own = {
         field
@@ -113,7 +114,7 @@ def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) ->
 
 def test_the_configuration_page_lists_every_shared_setting_with_its_meaning() -> None:
     page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    for field, info in EmbeddingModelSettings.model_fields.items():
+    for field, info in {**EmbeddingModelSettings.model_fields, **CacheSettings.model_fields}.items():
         line = next((line for line in page.splitlines() if line.startswith(f"| `RAG_{field.upper()}` |")), None)
         assert line is not None, f"RAG_{field.upper()} is missing"
         assert (info.description or "") in line

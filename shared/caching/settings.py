@@ -1,0 +1,33 @@
+"""Settings of the services that cache."""
+
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+
+from shared.settings import MIB, PlatformSettings
+
+SCHEMES = ("redis", "rediss", "unix")
+
+
+class CacheSettings(PlatformSettings):
+    """Where what is costly to make again is kept."""
+
+    redis_url: str | None = Field(
+        default=None, repr=False, description="Redis that replicas share their caches in; none = each its own memory."
+    )
+    redis_timeout_seconds: float = Field(
+        default=0.1, gt=0, le=5, description="What a call of Redis may cost; then it counts as failed."
+    )
+    redis_retry_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="How long Redis is left alone after two failures in a row."
+    )
+    cache_memory_bytes: int = Field(
+        default=32 * MIB, ge=MIB, description="Size of the cache in memory, where there is no Redis."
+    )
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_address(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in SCHEMES or not url.partition("://")[2]):
+            raise ValueError("this is no address of a Redis; it looks like redis://host:6379/0")
+        return url
