@@ -10,6 +10,7 @@ from nats.js.errors import NotFoundError
 from contracts import subjects
 from contracts.topology import INTAKE
 from services.persistence.nats_streams import answering
+from services.persistence.revision_guard import Numbering
 from shared.errors import Overloaded
 
 MAX_READ_MESSAGES: Final = 500
@@ -19,7 +20,21 @@ class NatsIngest:
     """Every call raises Unavailable when the broker does not answer."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._jetstream = client.jetstream()
+
+    def connection(self) -> int:
+        """Return a number that changes with every new connection to the broker."""
+        return self._client.stats["reconnects"]
+
+    async def numbering(self) -> Numbering | None:
+        """Return where the sequence began and its last one, None while there is no stream."""
+        try:
+            with answering():
+                info = await self._jetstream.stream_info(INTAKE.stream)
+        except NotFoundError:
+            return None
+        return Numbering(first=info.config.first_seq or 1, last=info.state.last_seq)
 
     async def recorded(self) -> int:
         """Return the sequence up to which intake is through with every message."""
