@@ -14,6 +14,8 @@ from services.persistence.revision_guard import Numbering
 from shared.errors import Overloaded
 
 MAX_READ_MESSAGES: Final = 500
+# Intake waits for this answer; one that a dying server took along is asked for again.
+NUMBERING_SECONDS: Final = 2.0
 
 
 class NatsIngest:
@@ -22,6 +24,7 @@ class NatsIngest:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._jetstream = client.jetstream()
+        self._soon = client.jetstream(timeout=NUMBERING_SECONDS)
 
     def connection(self) -> int:
         """Return a number that changes with every new connection to the broker."""
@@ -31,7 +34,7 @@ class NatsIngest:
         """Return where the sequence began and its last one, None while there is no stream."""
         try:
             with answering():
-                info = await self._jetstream.stream_info(INTAKE.stream)
+                info = await self._soon.stream_info(INTAKE.stream)
         except NotFoundError:
             return None
         return Numbering(first=info.config.first_seq or 1, last=info.state.last_seq)
