@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 REPLICAS = 3
 PUBLISHERS = 4
 TENANT = "default"
-# What a publisher must bear: the longest gap that was seen is under 5 s on a quiet machine.
+# Elections took up to 6.9 s on two busy cores; a machine that is busier still shall not fail the test.
 PATIENCE_SECONDS = 30.0
 
 
@@ -178,10 +178,11 @@ async def loaded(cluster: NatsCluster, data: Path) -> AsyncIterator[Stand]:
     """Provision a cluster, run persistence and a gateway on it, and publish until the block ends."""
     async with client_of(cluster.url) as client:
         await provision(client.jetstream(timeout=15), replicas=REPLICAS)
+        patient = {"nats_replicas": REPLICAS, "publish_timeout_seconds": PATIENCE_SECONDS}
         settings = PersistenceSettings(nats_url=cluster.url, nats_replicas=REPLICAS, data_dir=data, drain_seconds=5)
         async with (
             running_service("persistence", settings, build_lifespan(settings)),
-            running_gateway(cluster, nats_replicas=REPLICAS) as (service, http, _gateway),  # type: ignore[arg-type]
+            running_gateway(cluster, **patient) as (service, http, _gateway),
         ):
             load = Load(service, http)
             load.start()
@@ -200,7 +201,7 @@ async def test_nothing_acknowledged_is_lost_when_the_leader_is_killed_under_load
             await stand.load.goes_on()
             await stand.load.stop()
             await stand.nothing_lost_nothing_twice()
-            log.info("longest gap %.1f s, slowest %s", stand.load.longest_gap(), stand.load.slowest)
+            log.info("longest gap %.1f s, of %d repeats", stand.load.longest_gap(), stand.load.repeated)
 
 
 @pytest.mark.extended
