@@ -21,8 +21,8 @@ FIRST_LOOK_SECONDS: Final = 0.2
 LOOK_SECONDS: Final = 2.0
 REMIND_SECONDS: Final = 30.0
 ADVICE: Final = (
-    "what is accepted now would be taken for older than what is stored, so nothing is recorded; stop who publishes and "
-    "run `rag provision --renew-ingest`"
+    "stop who publishes and run `rag provision --renew-ingest`; until then nothing is recorded, because it would be"
+    " taken for older than what is stored"
 )
 
 
