@@ -14,7 +14,7 @@ MAX_FINDINGS_PER_STEP: Final = 50
 # How long a step may take, its second look included; whoever waits for one waits so long.
 RECONCILE_STEP_SECONDS: Final = 60.0
 
-DifferenceKind = Literal["orphan", "lost", "surplus", "fence"]
+DifferenceKind = Literal["orphan", "lost", "surplus", "fence", "unfinished"]
 Outcome = Literal["repaired", "send_again", "open", "in_flight"]
 
 
@@ -91,9 +91,9 @@ class ReconcileRequest(Message):
 class ReconcileFinding(Message):
     """One difference: `expected` is what the database says and `found` what the index holds.
 
-    They count points, for a fence they are the number that was too low. What became of it: `repaired`; `send_again`,
-    the document is marked as failed, because what is missing cannot be made from anything that is stored; `open`,
-    nothing was done; `in_flight`, it may still settle by itself.
+    They count points, or chunks of an unfinished document; for a fence they are the number that was too low. What
+    became of it: `repaired`; `send_again`, the document is marked as failed, because what is missing cannot be made
+    from anything that is stored; `open`, nothing was done; `in_flight`, it may still settle by itself.
     """
 
     kind: DifferenceKind

@@ -48,7 +48,7 @@ class PlatformSettings(BaseSettings):
     nats_replicas: int = Field(default=1, ge=1, le=5, description="Replicas of every stream (3 on a cluster).")
     nats_connect_seconds: float = Field(default=30.0, gt=0, description="How long to try to reach the broker at start.")
     publish_timeout_seconds: float = Field(
-        default=8.0, gt=0, description="Patience for a publish to be acknowledged; covers a cluster's leader election."
+        default=10.0, gt=0, description="Patience for a publish to be acknowledged; covers a cluster's leader election."
     )
     request_timeout_seconds: float = Field(default=10.0, gt=0, description="Patience of a request to another service.")
     max_concurrent_requests: int = Field(default=64, ge=1, description="Requests a process answers at the same time.")

@@ -39,7 +39,7 @@ async def running_service(
 @asynccontextmanager
 async def client_of(url: str) -> AsyncIterator[Client]:
     """Connect to a broker as any program would."""
-    client = await nats.connect(url)
+    client = await nats.connect(url.split(","))
     try:
         yield client
     finally:

@@ -46,6 +46,7 @@ class NatsServer:
 
     port: int
     store: Path
+    arguments: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,7 +56,7 @@ class NatsServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        arguments = ["-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.store)]
+        arguments = ["-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.store), *self.arguments]
         self.process = subprocess.Popen([nats_server_binary(), *arguments], stderr=subprocess.DEVNULL)
         wait_for_port(self.port, self.process)
 
@@ -109,7 +110,8 @@ def provisioned_nats_server() -> Iterator[NatsServer]:
 async def _provision(url: str) -> None:
     client = await nats.connect(url)
     try:
-        await provision(client.jetstream(), replicas=1)
+        # Small revisions are easier to read in a test that fails.
+        await provision(client.jetstream(), replicas=1, first_revision=1)
     finally:
         await client.close()
 

@@ -24,10 +24,11 @@ MEANINGS: Final = {
     "lost": "documents of which points are missing in the index",
     "surplus": "documents with more points than the database knows",
     "fence": "fences below what the database says",
+    "unfinished": "documents that wait for a message that is in no queue any more",
 }
 ADVICE: Final = {
-    "send_again": "Documents are marked as failed (index_incomplete), because nothing stored can bring their points"
-    " back: send them again. `rag documents --status failed` lists them.",
+    "send_again": "Documents are marked as failed (index_incomplete, message_lost), because nothing stored can make"
+    " them whole: send them again. `rag documents --status failed` lists them.",
     "open": "Documents have more points than the database knows, which nothing repairs: send them again.",
     "in_flight": "Work was still on its way; run this again when `rag status` shows that nothing waits.",
 }

@@ -3,11 +3,11 @@
 import asyncio
 
 from services.cli.broker_access import BrokerLogin, jetstream
-from services.cli.errors import EXIT_FAILURE
+from services.cli.errors import EXIT_FAILURE, CommandError
 from services.cli.settings import load
 from services.cli.terminal import print_json, show
 from shared.messaging.broker import without_credentials
-from shared.messaging.provisioning import drift, provision
+from shared.messaging.provisioning import drift, messages_in_ingest, provision, renew_ingest
 from shared.settings import PlatformSettings
 
 
@@ -20,11 +20,26 @@ def apply_topology(nats_url: str | None, *, as_json: bool) -> int:
         async with jetstream(login, connect_seconds=settings.nats_connect_seconds) as js:
             return await provision(js, replicas=settings.nats_replicas)
 
-    changes = asyncio.run(run())
-    if as_json:
-        print_json({"nats_url": without_credentials(login.url), "changes": changes})
-    else:
-        _print_lines(changes or [f"{without_credentials(login.url)} is as declared; nothing changed"])
+    _print_changes(asyncio.run(run()), login, as_json=as_json)
+    return 0
+
+
+def put_new_ingest(nats_url: str | None, *, force: bool, as_json: bool) -> int:
+    """Replace INGEST by a new one and print what was changed; CommandError when messages would be lost unasked."""
+    settings = load(PlatformSettings)
+    login = BrokerLogin.of(settings, nats_url or settings.nats_url)
+
+    async def run() -> list[str]:
+        async with jetstream(login, connect_seconds=settings.nats_connect_seconds) as js:
+            held = await messages_in_ingest(js)
+            if held and not force:
+                raise CommandError(
+                    f"INGEST holds {held} messages, which would be lost; stop who publishes, and repeat with --force "
+                    "when their documents are sent again afterwards"
+                )
+            return await renew_ingest(js, replicas=settings.nats_replicas)
+
+    _print_changes(asyncio.run(run()), login, as_json=as_json)
     return 0
 
 
@@ -44,6 +59,13 @@ def check_topology(nats_url: str | None, *, as_json: bool) -> int:
         remark = "run `rag provision` to mend it" if differences else f"{without_credentials(login.url)} is as declared"
         _print_lines([*differences, remark])
     return EXIT_FAILURE if differences else 0
+
+
+def _print_changes(changes: list[str], login: BrokerLogin, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"nats_url": without_credentials(login.url), "changes": changes})
+    else:
+        _print_lines(changes or [f"{without_credentials(login.url)} is as declared; nothing changed"])
 
 
 def _print_lines(lines: list[str]) -> None:

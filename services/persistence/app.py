@@ -18,6 +18,7 @@ from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.readers import ReadHandlers
 from services.persistence.replaying import Replays
+from services.persistence.revision_guard import RevisionGuard
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
@@ -48,8 +49,8 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
             )
             stack.push_async_callback(writer.close)
             streams = NatsStreams(service.client, service.publisher, service.uploads)
-            sweeping = await stack.enter_async_context(maintaining(service, writer, pool, streams, settings))
-            consume(service, writer, pool, streams, sweeping, settings)
+            sweeping, guard = await stack.enter_async_context(maintaining(service, writer, pool, streams, settings))
+            consume(service, writer, pool, streams, sweeping, guard, settings)
             answer(service, writer, pool, settings)
             answer_about_letters(service, writer, pool, streams, settings)
             yield
@@ -63,10 +64,11 @@ def consume(
     pool: ReadPool,
     streams: NatsStreams,
     sweeping: Sweeping,
+    guard: RevisionGuard,
     settings: PersistenceSettings,
 ) -> None:
     """Bind the consumers."""
-    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping)
+    handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping, guard.admits)
     workers = settings.persistence_workers
     service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
     service.consume_raw(topology.PERSISTENCE, handlers.on_fact, workers=workers)

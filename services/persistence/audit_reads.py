@@ -3,10 +3,10 @@
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, tuple_
+from sqlalchemy import Connection, Row, Select, func, select, tuple_
 
 from services.persistence.comparison import DocumentKey, Recorded
-from services.persistence.models import DOCUMENTS
+from services.persistence.models import COLLECTION_DELETES, DOCUMENTS
 
 _COLUMNS = DOCUMENTS.c
 _SELECT = select(
@@ -41,6 +41,15 @@ def deleted_after(connection: Connection, after: DocumentKey, limit: int) -> lis
     later = (_COLUMNS.tenant > after[0]) | ((_COLUMNS.tenant == after[0]) & (_COLUMNS.document_id > after[1]))
     statement = _SELECT.where(later, _COLUMNS.status == "deleted")
     return _read(connection, statement.order_by(_COLUMNS.tenant, _COLUMNS.document_id).limit(limit))
+
+
+def highest_revision(connection: Connection) -> int:
+    """Return the highest revision that anything is known of, 0 when nothing is."""
+    known = connection.execute(select(func.max(_COLUMNS.revision), func.max(_COLUMNS.visible_revision))).one()
+    deletes = connection.execute(select(func.max(COLLECTION_DELETES.c.revision))).scalar()
+    # Few documents have reports ahead of their message.
+    ahead = connection.execute(select(_COLUMNS.ahead).where(_COLUMNS.ahead.is_not(None))).scalars()
+    return max(0, *(int(number or 0) for number in (*known, deletes)), *(int(fields["revision"]) for fields in ahead))
 
 
 def _read(connection: Connection, statement: Select[Any]) -> list[Recorded]:

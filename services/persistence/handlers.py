@@ -19,6 +19,7 @@ from services.persistence.intake import read_message
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.recording import idempotency_row, key_of, record, record_dead_letter, record_message
+from services.persistence.revision_guard import Admits
 from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
 from shared.errors import DeadlineExpired, InvalidMessage, Unavailable
@@ -41,6 +42,7 @@ class MessageHandlers:
         requester: Requester,
         streams: NatsStreams,
         sweeping: Sweeping,
+        admits: Admits,
     ) -> None:
         self._writer = writer
         self._pool = pool
@@ -48,6 +50,7 @@ class MessageHandlers:
         self._requester = requester
         self._streams = streams
         self._sweeping = sweeping
+        self._admits = admits
 
     async def on_ingest(self, delivery: Delivery) -> None:
         """Record a document; a message that breaks the schema is buried by the parser's consumer, not by this one."""
@@ -59,6 +62,10 @@ class MessageHandlers:
         event = read_message(tenant, delivery.sequence, delivery.payload, _now())
         if event is None:
             log.warning("message_of_no_document")
+            return
+        if not await self._admits(delivery.sequence):
+            of = {} if isinstance(event, CollectionDeleted) else {"document_id": event.document_id}
+            log.error("message_lost", tenant=tenant, sequence=delivery.sequence, hint="send it again", **of)
             return
         if isinstance(event, CollectionDeleted):
             await self._sweeping.begin(event)

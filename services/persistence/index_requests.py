@@ -32,6 +32,11 @@ class IndexRequests:
         """Return a page of what is stored."""
         return await self._ask(subjects.INDEX_REVISIONS, RevisionsRequest(after=after, limit=limit), RevisionsReply)
 
+    async def highest_above(self, revision: int) -> int:
+        """Return a revision above the given one of which the index holds something, 0 when it holds none."""
+        found = [entry.revision for entry in (await self.revisions(revision, 1)).entries]
+        return max(found, default=0)
+
     async def fences(self, fences: Sequence[IndexFence], *, look: bool = False) -> FencesReply:
         """Lift fences, or only look, and return those that were lower."""
         behind: list[IndexFence] = []

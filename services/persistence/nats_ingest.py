@@ -10,16 +10,34 @@ from nats.js.errors import NotFoundError
 from contracts import subjects
 from contracts.topology import INTAKE
 from services.persistence.nats_streams import answering
+from services.persistence.revision_guard import Numbering
 from shared.errors import Overloaded
 
 MAX_READ_MESSAGES: Final = 500
+# Intake waits for this answer; one that a dying server took along is asked for again.
+NUMBERING_SECONDS: Final = 2.0
 
 
 class NatsIngest:
     """Every call raises Unavailable when the broker does not answer."""
 
     def __init__(self, client: Client) -> None:
+        self._client = client
         self._jetstream = client.jetstream()
+        self._soon = client.jetstream(timeout=NUMBERING_SECONDS)
+
+    def connection(self) -> int:
+        """Return a number that changes with every new connection to the broker."""
+        return self._client.stats["reconnects"]
+
+    async def numbering(self) -> Numbering | None:
+        """Return where the sequence began and its last one, None while there is no stream."""
+        try:
+            with answering():
+                info = await self._soon.stream_info(INTAKE.stream)
+        except NotFoundError:
+            return None
+        return Numbering(first=info.config.first_seq or 1, last=info.state.last_seq)
 
     async def recorded(self) -> int:
         """Return the sequence up to which intake is through with every message."""

@@ -2,19 +2,32 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from contracts.topology import CLEANUP, INTAKE, PERSISTENCE, Consumer
+from contracts.topology import (
+    ADVISORIES,
+    CLEANUP,
+    DEAD_LETTERS,
+    EMBEDDER,
+    INTAKE,
+    PARSER,
+    PERSISTENCE,
+    RETRIEVER,
+    Consumer,
+)
+from services.persistence.unfinished import Reached
 from shared.errors import Unavailable
 
 POLL_SECONDS: Final = 0.1
 # What intake has seen leads to facts, and these to others that the clean-up follows.
 _IN_ORDER: Final = (INTAKE, PERSISTENCE, CLEANUP)
+# The way of a document behind the parser; one that is given up on it is told of by its dead letter.
+_BEHIND_THE_PARSER: Final = (EMBEDDER, RETRIEVER, ADVISORIES, DEAD_LETTERS, PERSISTENCE)
 
 
 class NatsProgress:
@@ -32,9 +45,24 @@ class NatsProgress:
 
     async def caught_up(self, patience_seconds: float) -> bool:
         """Wait until everything that was on its way at the call has arrived; false when that takes too long."""
+        return await self._through(_IN_ORDER, patience_seconds)
+
+    async def worked_off(self, patience_seconds: float) -> bool:
+        """Wait until what the parser put out before the call has come to its end; false when that takes too long."""
+        return await self._through(_BEHIND_THE_PARSER, patience_seconds)
+
+    async def reached(self) -> Reached:
+        """Return how far INGEST is worked off."""
+        with _answering():
+            info = await self._jetstream.stream_info(PARSER.stream)
+            done = await self._done(PARSER)
+        last = int(info.state.last_seq)
+        return Reached(first=info.config.first_seq or 1, parsed=last if done is None else min(last, done))
+
+    async def _through(self, consumers: Sequence[Consumer], patience_seconds: float) -> bool:
         until = time.monotonic() + patience_seconds
         with _answering():
-            for consumer in _IN_ORDER:
+            for consumer in consumers:
                 last = await self._last(consumer)
                 while (done := await self._done(consumer)) is not None and done < last:
                     if time.monotonic() > until:

@@ -12,6 +12,7 @@ class Stage(StrEnum):
     REVISIONS = "revisions"
     DELETES = "deletes"
     COLLECTIONS = "collections"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,6 @@ def read_place(cursor: str | None) -> Place:
     tenant, colon, rest = last.partition(":")
     if name == Stage.REVISIONS and last.isascii() and last.isdigit() and len(last) < 19:
         return Place(Stage.REVISIONS, int(last))
-    if name in (Stage.DELETES, Stage.COLLECTIONS) and colon and "\x00" not in last:
+    if name in (Stage.DELETES, Stage.COLLECTIONS, Stage.UNFINISHED) and colon and "\x00" not in last:
         return Place(Stage(name), key=(tenant, rest))
     raise Rejected(f"cursor {cursor!r} is none that a step has answered", code="invalid_cursor", field="cursor")

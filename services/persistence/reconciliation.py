@@ -3,6 +3,7 @@
     revisions     index and database side by side, in the order of revisions
     deletes       the fence of every deleted document
     collections   the fence of every deleted collection
+    unfinished    documents whose messages are lost
 
 The database is right. A difference counts once it is there in a second look, after everything that was on its way at
 the first one has arrived. Any process may do any step, any number of times.
@@ -42,6 +43,7 @@ from services.persistence.comparison import (
 from services.persistence.events import PointsLost
 from services.persistence.places import Place, Stage, read_place
 from services.persistence.read_pool import ReadPool
+from services.persistence.unfinished import UnfinishedDocuments
 
 # A step ends with the first page after this, so that a request never takes long; its second look comes on top.
 LOOK_SECONDS: Final = 2.0
@@ -92,8 +94,18 @@ class _Look:
 class Reconciliation:
     """Does the steps; `lose` records that points of a document are gone, for its producer to send it again."""
 
-    def __init__(self, pool: ReadPool, index: Index, progress: Progress, lose: Lose, *, settle_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: ReadPool,
+        index: Index,
+        progress: Progress,
+        lose: Lose,
+        unfinished: UnfinishedDocuments,
+        *,
+        settle_seconds: float,
+    ) -> None:
         self._pool = pool
+        self._unfinished = unfinished
         self._index = index
         self._progress = progress
         self._lose = lose
@@ -101,24 +113,35 @@ class Reconciliation:
 
     async def step(self, request: ReconcileRequest) -> ReconcileReply:
         """Compare some pages and repair what differs; Rejected for a cursor that no step has answered."""
-        place: Place | None = read_place(request.cursor)
-        recorded = await self._progress.recorded()
+        place = read_place(request.cursor)
         look = _Look()
-        until = time.monotonic() + LOOK_SECONDS
-        while place is not None and len(look.differences) < MAX_SUSPECTS:
-            place = await self._page(place, recorded, look)
-            if time.monotonic() > until:
-                break
-        findings = await self._settle(look.differences, recorded)
-        return _reply(look, findings, place)
+        findings: list[ReconcileFinding] = []
+        if place.stage is not Stage.UNFINISHED:
+            place = await self._compare_from(place, look, findings)
+        following: Place | None = place
+        # Both kinds of work wait for what is on its way, and one wait is enough for a step.
+        if place.stage is Stage.UNFINISHED and not look.differences:
+            following, findings = await self._unfinished.page(place)
+        return _reply(look, findings, following)
 
-    async def _page(self, place: Place, recorded: int, look: _Look) -> Place | None:
+    async def _compare_from(self, place: Place, look: _Look, findings: list[ReconcileFinding]) -> Place:
+        recorded = await self._progress.recorded()
+        until = time.monotonic() + LOOK_SECONDS
+        while True:
+            place = await self._page(place, recorded, look)
+            full = len(look.differences) >= MAX_SUSPECTS or time.monotonic() > until
+            if full or place.stage is Stage.UNFINISHED:
+                break
+        findings += await self._settle(look.differences, recorded)
+        return place
+
+    async def _page(self, place: Place, recorded: int, look: _Look) -> Place:
         match place.stage:
             case Stage.REVISIONS:
                 return await self._revisions(place, recorded, look)
             case Stage.DELETES:
                 return await self._deletes(place, look)
-            case Stage.COLLECTIONS:
+            case _:
                 return await self._collections(place, look)
 
     async def _revisions(self, place: Place, recorded: int, look: _Look) -> Place:
@@ -150,13 +173,13 @@ class Reconciliation:
         await self._look_at_fences([wanted_fence(document) for document in deleted], look)
         return place.after_key(deleted[-1].key) if len(deleted) == PAGE_DOCUMENTS else Place(Stage.COLLECTIONS)
 
-    async def _collections(self, place: Place, look: _Look) -> Place | None:
+    async def _collections(self, place: Place, look: _Look) -> Place:
         deletes = await self._pool.run(partial(page_of_deletes, after=place.key, limit=PAGE_DOCUMENTS))
         await self._look_at_fences(
             [IndexFence(tenant=each.tenant, collection=each.collection, floor=each.revision) for each in deletes], look
         )
         full = len(deletes) == PAGE_DOCUMENTS
-        return place.after_key((deletes[-1].tenant, deletes[-1].collection)) if full else None
+        return place.after_key((deletes[-1].tenant, deletes[-1].collection)) if full else Place(Stage.UNFINISHED)
 
     async def _look_at_fences(self, fences: Sequence[IndexFence | None], look: _Look) -> None:
         wanted = [fence for fence in fences if fence is not None]
@@ -213,7 +236,7 @@ class Reconciliation:
             case "lost":
                 await asyncio.gather(*(self._lose(_loss(each)) for each in differences))
                 return [_finding(each, "send_again") for each in differences]
-            case "surplus":
+            case _:
                 return [_finding(each, "open") for each in differences]
 
 

@@ -52,6 +52,9 @@ class PersistenceSettings(PlatformSettings):
     persistence_reconcile_settle_seconds: float = Field(
         default=10.0, ge=0, le=40, description="How long a difference may settle by itself before the second look."
     )
+    persistence_unfinished_after_seconds: float = Field(
+        default=600.0, gt=0, description="How long a document may stand still before its messages are looked for."
+    )
     persistence_prune_interval_seconds: float = Field(
         default=60.0, gt=0, description="Pause between two removals of what is kept long enough."
     )

@@ -1,5 +1,11 @@
-"""Applies the declared topology to a server, and tells where a server differs from it."""
+"""Applies the declared topology to a server, and tells where a server differs from it.
 
+The sequence of INGEST is the revision of documents, which must never begin again: database and index would take every
+later write for an old one. So a new INGEST begins at the microseconds since 1970. Whatever INGEST was there before
+began at its own time and has numbered fewer than a million messages a second since, and so ended below.
+"""
+
+import time
 from typing import Final
 
 from nats.js import JetStreamContext
@@ -15,7 +21,7 @@ from nats.js.api import (
 )
 from nats.js.errors import NotFoundError
 
-from contracts.topology import STREAMS, UPLOADS, Bucket, Consumer, Stream
+from contracts.topology import INTAKE, STREAMS, UPLOADS, Bucket, Consumer, Stream
 from shared.logs import get_logger
 from shared.messaging.policy import RESERVED_DELIVERIES
 
@@ -32,22 +38,56 @@ _CHECKED_STREAM_FIELDS: Final = (
     "duplicate_window",
     "num_replicas",
 )
+_INGEST: Final = next(stream for stream in STREAMS if stream.name == INTAKE.stream)
 _CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
 
 
-async def provision(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
+async def provision(jetstream: JetStreamContext, *, replicas: int, first_revision: int | None = None) -> list[str]:
     """Create or update every stream, consumer and bucket; return what was changed, one line each.
 
     Consumers come right after their stream, before anybody can publish: interest retention drops messages that no
-    consumer waits for. Nothing is ever deleted.
+    consumer waits for. Nothing is ever deleted. `first_revision` is where an INGEST that has to be created begins;
+    none = above every revision there ever was.
     """
+    first = next_first_revision() if first_revision is None else first_revision
     changes: list[str] = []
     for stream in STREAMS:
-        changes += await _apply_stream(jetstream, stream, replicas)
+        changes += await _apply_stream(jetstream, stream, replicas, first if stream is _INGEST else None)
         for consumer in stream.consumers:
             changes += await _apply_consumer(jetstream, consumer)
     changes += await _apply_bucket(jetstream, UPLOADS, replicas)
     return changes
+
+
+async def renew_ingest(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
+    """Put a new INGEST in the place of the one that is there, with revisions above all before; return what was changed.
+
+    What the old one holds is gone.
+    """
+    first = next_first_revision()
+    changes: list[str] = []
+    try:
+        state = (await jetstream.stream_info(_INGEST.name)).state
+    except NotFoundError:
+        pass
+    else:
+        first = max(first, state.last_seq + 1)
+        await jetstream.delete_stream(_INGEST.name)
+        changes.append(f"stream {_INGEST.name}: removed, with {state.messages} messages")
+    return changes + await provision(jetstream, replicas=replicas, first_revision=first)
+
+
+async def messages_in_ingest(jetstream: JetStreamContext) -> int:
+    """Return how many messages INGEST holds, 0 when there is none."""
+    try:
+        return (await jetstream.stream_info(_INGEST.name)).state.messages
+    except NotFoundError:
+        return 0
+
+
+def next_first_revision() -> int:
+    """Return a revision above every one that was given before now; below 2^53, so that every JSON reader keeps it."""
+    return time.time_ns() // 1_000
 
 
 async def drift(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
@@ -91,14 +131,20 @@ def consumer_config(consumer: Consumer) -> ConsumerConfig:
     )
 
 
-async def _apply_stream(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:
+async def _apply_stream(
+    jetstream: JetStreamContext, stream: Stream, replicas: int, first_sequence: int | None
+) -> list[str]:
     differences = await _own_stream_drift(jetstream, stream, replicas)
     if not differences:
         return []
     wanted = stream_config(stream, replicas)
     if differences == [_missing_stream(stream)]:
+        wanted.first_seq = first_sequence
         await jetstream.add_stream(config=wanted)
-        return [f"stream {stream.name}: created"]
+        begins = f", its sequence begins at {first_sequence}" if first_sequence else ""
+        return [f"stream {stream.name}: created{begins}"]
+    # An update that does not repeat it makes the server forget it, and with it which revisions came before.
+    wanted.first_seq = (await jetstream.stream_info(stream.name)).config.first_seq
     await jetstream.update_stream(config=wanted)
     return [f"updated: {line}" for line in differences]
 

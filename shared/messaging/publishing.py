@@ -8,7 +8,7 @@ from urllib.parse import quote
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import PubAck
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NoStreamResponseError
 from opentelemetry.trace import SpanKind, Tracer
 
 from contracts import subjects
@@ -21,7 +21,11 @@ from shared.telemetry import inject_context, span
 # The server's codes for: maximum messages, maximum bytes, insufficient storage.
 FULL_STREAM_ERRORS = (10077, 10122, 10023)
 WRONG_LAST_SEQUENCE = 10071
+# How the server says that it can't at the moment, for example because a cluster has no leader.
+_NOT_NOW = 503
 _ATTEMPT_SECONDS = 2.0
+_PAUSE_SECONDS = 0.2
+_LEAST_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Publisher:
 
     def __init__(self, client: Client, tracer: Tracer, *, timeout_seconds: float) -> None:
         self._client = client
-        self._jetstream = client.jetstream(timeout=_ATTEMPT_SECONDS)
+        self._jetstream = client.jetstream()
         self._tracer = tracer
         self._timeout_seconds = timeout_seconds
 
@@ -95,16 +99,21 @@ class Publisher:
     async def _send(self, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck:
         """Try until the time is up; the message id makes a repeat harmless."""
         self._check_size(payload, headers)
-        deadline = asyncio.get_running_loop().time() + self._timeout_seconds
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout_seconds
         while True:
             try:
-                return await self._jetstream.publish(subject, payload, headers=headers)
-            except APIError as error:
-                raise _refused(subject, error) from error
+                left = max(deadline - loop.time(), _LEAST_SECONDS)
+                return await self._jetstream.publish(
+                    subject, payload, headers=headers, timeout=min(_ATTEMPT_SECONDS, left)
+                )
             except (NatsError, TimeoutError) as error:
-                if asyncio.get_running_loop().time() + _ATTEMPT_SECONDS > deadline:
-                    raise Unavailable(f"the broker did not acknowledge a message: {type(error).__name__}") from error
-                await asyncio.sleep(0.2)  # A broker that is electing a leader answers at once, but with nothing.
+                if not _may_pass(error):
+                    raise _refused(subject, error) from error
+                if loop.time() + _PAUSE_SECONDS > deadline:
+                    raise _not_acknowledged(subject, error) from error
+                # A broker that is electing a leader answers at once, but with nothing.
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     def _check_size(self, payload: bytes, headers: Mapping[str, str]) -> None:
         """Refuse what the broker would answer by closing the connection."""
@@ -122,8 +131,24 @@ def header_bytes(headers: Mapping[str, str]) -> int:
     return frame + sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
 
 
-def _refused(subject: str, error: APIError) -> Unavailable | Overloaded:
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the next attempt may succeed."""
+    if isinstance(error, APIError):
+        return error.code == _NOT_NOW and error.err_code not in FULL_STREAM_ERRORS
+    return True
+
+
+def _not_acknowledged(subject: str, error: Exception) -> Unavailable:
     template = subjects.template_of(subject)
+    if isinstance(error, NoStreamResponseError):
+        return Unavailable(f"no stream takes {template} at the moment; if it stays so, run `rag provision`")
+    return Unavailable(f"the broker did not acknowledge a message on {template}: {type(error).__name__}")
+
+
+def _refused(subject: str, error: Exception) -> Unavailable | Overloaded:
+    template = subjects.template_of(subject)
+    if not isinstance(error, APIError):
+        return _not_acknowledged(subject, error)
     if error.err_code in FULL_STREAM_ERRORS:
         return Overloaded(f"the queue behind {template} is full")
     if error.err_code == WRONG_LAST_SEQUENCE:

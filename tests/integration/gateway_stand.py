@@ -46,6 +46,7 @@ from shared.errors import NotFound
 from shared.messaging.requests import respond
 from shared.metrics import MessagingMetrics
 from shared.service import Service
+from tests.nats_cluster import NatsCluster
 from tests.running import eventually
 from tests.servers import NatsServer
 
@@ -240,7 +241,7 @@ async def running_stand(broker: NatsServer, **settings: object) -> AsyncIterator
 
 @asynccontextmanager
 async def running_gateway(
-    broker: NatsServer, **settings: object
+    broker: NatsServer | NatsCluster, **settings: object
 ) -> AsyncIterator[tuple[Service, httpx.AsyncClient, Gateway]]:
     """Run a gateway alone; it is ready when the block begins."""
     configured = GatewaySettings.model_validate({"nats_url": broker.url, "instance": "gateway-1", **settings})

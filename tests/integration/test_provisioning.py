@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from contracts.topology import CONSUMERS, STREAMS, UPLOADS
-from shared.messaging.provisioning import drift, provision
+from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
 from tests.running import client_of, eventually
@@ -51,6 +51,51 @@ async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps
         assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
         assert await drift(jetstream, replicas=1) == []
         assert (await uploads.get("kept")).data == b"content"
+
+
+async def test_a_new_ingest_begins_above_everything_that_was_in_one_before(bare_nats: NatsServer) -> None:
+    """INVARIANT: the later write wins. Where revisions began anew every later write would be taken for an old one."""
+    async with client_of(bare_nats.url) as client:
+        jetstream = client.jetstream()
+        await provision(jetstream, replicas=1)
+        before = [(await jetstream.publish("rag.v1.ingest.default", b"{}")).seq for _ in range(500)]
+        await jetstream.delete_stream("INGEST")
+        await provision(jetstream, replicas=1)
+        assert (await jetstream.publish("rag.v1.ingest.default", b"{}")).seq > before[-1]
+        assert before[-1] < 2**53, "some JSON readers round larger numbers"
+
+
+async def test_the_numbering_outlives_crashes_and_updates_of_an_empty_stream(bare_nats: NatsServer) -> None:
+    async with client_of(bare_nats.url) as client:
+        jetstream = client.jetstream()
+        await provision(jetstream, replicas=1, first_revision=5_000)
+        config = (await jetstream.stream_info("INGEST")).config
+        config.max_msgs = 5
+        await jetstream.update_stream(config=config)
+        await provision(jetstream, replicas=1)
+    bare_nats.kill()
+    bare_nats.start()
+    async with client_of(bare_nats.url) as client:
+        jetstream = client.jetstream()
+        assert (await jetstream.stream_info("INGEST")).config.first_seq == 5_000
+        assert (await jetstream.publish("rag.v1.ingest.default", b"{}")).seq == 5_000
+
+
+async def test_ingest_is_renewed_above_the_clock_and_above_its_own_end(bare_nats: NatsServer) -> None:
+    async with client_of(bare_nats.url) as client:
+        jetstream = client.jetstream()
+        await provision(jetstream, replicas=1, first_revision=7)
+        await jetstream.publish("rag.v1.ingest.default", b"{}")
+        changes = await renew_ingest(jetstream, replicas=1)
+        assert changes[0] == "stream INGEST: removed, with 1 messages"
+        assert await drift(jetstream, replicas=1) == []
+        assert (await jetstream.publish("rag.v1.ingest.default", b"{}")).seq > 1_700_000_000_000_000
+
+        await jetstream.delete_stream("INGEST")
+        far = 2**52
+        await provision(jetstream, replicas=1, first_revision=far)
+        await renew_ingest(jetstream, replicas=1)
+        assert (await jetstream.publish("rag.v1.ingest.default", b"{}")).seq >= far
 
 
 def test_a_payload_outlives_its_letter() -> None:

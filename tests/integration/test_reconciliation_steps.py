@@ -17,9 +17,10 @@ from contracts.reconciliation import (
 )
 from services.persistence import reconciliation
 from services.persistence.database import Database
-from services.persistence.events import PointsLost
+from services.persistence.events import DocumentEvent
 from services.persistence.read_pool import ReadPool
 from services.persistence.reconciliation import Reconciliation
+from services.persistence.unfinished import Reached, UnfinishedDocuments
 from tests.integration.persistence_database import happen, indexed, migrated, settings_of, stored
 from tests.unit.persistence.histories import About
 
@@ -58,12 +59,21 @@ class Progress:
     """Everything up to revision 100 is recorded; `meanwhile` is what happens between the two looks."""
 
     settles: bool = True
+    first: int = 1
+    parsed: int = 100
     meanwhile: Meanwhile = lambda: None
 
     async def recorded(self) -> int:
         return 100
 
     async def caught_up(self, patience_seconds: float) -> bool:
+        self.meanwhile()
+        return self.settles
+
+    async def reached(self) -> Reached:
+        return Reached(first=self.first, parsed=self.parsed)
+
+    async def worked_off(self, patience_seconds: float) -> bool:
         self.meanwhile()
         return self.settles
 
@@ -78,10 +88,11 @@ class Stand:
     progress: Progress = field(default_factory=Progress)
 
     async def step(self, cursor: str | None = None) -> ReconcileReply:
-        steps = Reconciliation(self.pool, self.index, self.progress, self._lose, settle_seconds=1)
+        unfinished = UnfinishedDocuments(self.pool, self.progress, self._lose, settle_seconds=1, quiet_seconds=60)
+        steps = Reconciliation(self.pool, self.index, self.progress, self._lose, unfinished, settle_seconds=1)
         return await steps.step(ReconcileRequest(cursor=cursor))
 
-    async def _lose(self, event: PointsLost) -> None:
+    async def _lose(self, event: DocumentEvent) -> None:
         await asyncio.to_thread(happen, self.database, event)
 
 
@@ -162,4 +173,5 @@ async def test_a_step_ends_when_it_has_enough_to_repair(stand: Stand, monkeypatc
     third = await stand.step(second.cursor)
 
     assert (second.counts, third.counts) == ({"orphan": {"repaired": 4}}, {"orphan": {"repaired": 1}})
-    assert (third.cursor, stand.index.points) == (None, {})
+    assert (third.cursor, stand.index.points) == ("unfinished::", {})
+    assert (await stand.step(third.cursor)).cursor is None

@@ -28,7 +28,7 @@ def test_an_empty_broker_gets_everything_once(bare_nats: NatsServer, capsys: pyt
     assert "stream INGEST: missing" in missing
     code, changes = run(capsys, "--nats-url", bare_nats.url)
     assert code == 0
-    assert "stream INGEST: created" in changes
+    assert any(line.startswith("stream INGEST: created, its sequence begins at 1") for line in changes)
     assert run(capsys, "--nats-url", bare_nats.url) == (0, [])
     assert run(capsys, "--check", "--nats-url", bare_nats.url) == (0, [])
 
@@ -42,6 +42,25 @@ def test_what_somebody_removed_is_found_and_mended(nats_broker: NatsServer, caps
     asyncio.run(remove())
     assert run(capsys, "--check", "--nats-url", nats_broker.url) == (1, ["consumer parser: missing"])
     assert run(capsys, "--nats-url", nats_broker.url) == (0, ["consumer parser: created"])
+
+
+def test_ingest_is_renewed_only_with_force_when_messages_are_lost_by_it(
+    nats_broker: NatsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def publish() -> int:
+        client = await nats.connect(nats_broker.url)
+        ack = await client.jetstream().publish("rag.v1.ingest.default", b"{}")
+        await client.close()
+        return ack.seq
+
+    before = asyncio.run(publish())
+    assert main(["provision", "--renew-ingest", "--nats-url", nats_broker.url]) == 1
+    assert "INGEST holds 1 messages, which would be lost" in capsys.readouterr().err
+    assert asyncio.run(publish()) == before + 1
+    code, changes = run(capsys, "--renew-ingest", "--force", "--nats-url", nats_broker.url)
+    assert (code, changes[0]) == (0, "stream INGEST: removed, with 2 messages")
+    assert asyncio.run(publish()) > 1_700_000_000_000_000
+    assert run(capsys, "--check", "--nats-url", nats_broker.url) == (0, [])
 
 
 def test_a_broker_that_is_not_there_is_named_without_its_password(capsys: pytest.CaptureFixture[str]) -> None:

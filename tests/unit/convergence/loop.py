@@ -215,6 +215,11 @@ class NoCollectionDeletes:
         """Find no delete that outdates the document."""
 
 
+async def _right_numbering(_sequence: int) -> bool:
+    """These histories keep their INGEST."""
+    return True
+
+
 def _handlers(
     ledger: Ledger, index: SteppedIndex, publisher: Publisher
 ) -> dict[str, Callable[[Delivery], Awaitable[None]]]:
@@ -229,6 +234,7 @@ def _handlers(
         cast(Requester, FenceRequester(writing)),
         cast(NatsStreams, PayloadsInLetters()),
         cast(Sweeping, NoCollectionDeletes()),
+        _right_numbering,
     )
     return {
         topology.PARSER.name: Parser(publisher).on_ingest,
