@@ -63,6 +63,7 @@ class Service:
         self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges)
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
         self._stopping = False
+        self.shutting_down = asyncio.Event()
         self._broker = build_broker(
             settings, name, on_closed=self._closed, closing=lambda: self._stopping, middlewares=(self._reliability,)
         )
@@ -130,6 +131,7 @@ class Service:
     async def stop(self) -> None:
         """Take no more work, finish or give back what was fetched."""
         self._stopping = True
+        self.shutting_down.set()
         self.health.waiting_for = "shutdown"
         if self._draining is not None:
             cut_off = await self._draining.drain(self.settings.drain_seconds)
