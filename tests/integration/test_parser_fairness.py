@@ -210,22 +210,14 @@ async def test_what_the_lane_cannot_parse_fails_once_and_uploads_stay_until_the_
 
 async def test_a_crash_in_the_middle_of_the_lane_loses_and_doubles_nothing(nats_broker: NatsServer) -> None:
     """INVARIANT: effects happen once. What the lane published of a document comes again under the same ids."""
-    long = "\n\n".join(f"Paragraph {n}. " + "It goes on and on for a while. " * 60 for n in range(150))
+    long = "\n\n".join(f"Paragraph {n}. " + "It goes on and on for a while. " * 60 for n in range(450))
     async with stand(nats_broker) as running:
         revisions = await running.backlog(HEAVY, 60)
         revisions.append(await running.send("other", id="long", text=long))
-
-        async def in_the_middle() -> bool:
-            jetstream = running.client.jetstream()
-            state = (await jetstream.stream_info("CHUNKS")).state
-            return (
-                state.messages > 0
-                and ((await jetstream.get_msg("CHUNKS", seq=state.last_seq)).headers or {}).get(subjects.HEADER_TENANT)
-                == "other"
-            )
-
+        running.running.set()
         with parser_process(nats_broker) as process:
-            await eventually(in_the_middle, "a part of the long document is queued", 30)
+            await running.embedded_before("other")
+            running.running.clear()
             process.kill()
             process.wait()
         assert "long" not in [fact.document_id for fact in await running.parsed()]
