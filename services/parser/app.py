@@ -9,7 +9,6 @@ from contracts import topology
 from contracts.chunks import MAX_CHUNKS_PER_BATCH
 from contracts.documents import IngestMessage
 from services.parser.chunking import ChunkingLimits
-from services.parser.early_work import EarlyWork
 from services.parser.errors import SandboxUnavailable
 from services.parser.fairness import fair_lane, fair_turns
 from services.parser.handlers import ParserHandlers
@@ -20,6 +19,7 @@ from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
 from shared.errors import Misconfigured, Unavailable
+from shared.messaging.early_work import EarlyWork
 from shared.metrics import FairnessMetrics
 from shared.service import Lifespan, Service, run_service
 from shared.settings import MIB, load

@@ -1,17 +1,17 @@
 """What lets tenants share one parser fairly, put together: turns at a short queue, and a lane past the backlog."""
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from services.parser.early_work import EarlyWork
-from services.parser.fair_lane import FairLane, Work
+from contracts import topology
 from services.parser.handlers import ParserHandlers
-from services.parser.nats_backlog import NatsBacklog, NatsChunkQueue, hear_of_parsed
+from services.parser.nats_chunks import NatsChunkQueue, hear_of_parsed
 from services.parser.queue_room import QueueRoom
 from services.parser.settings import ParserSettings
 from services.parser.turns import Turns
+from shared.messaging.backlog import NatsBacklog
+from shared.messaging.early_work import EarlyWork
+from shared.messaging.fair_lane import FairLane, Work, beside
 from shared.metrics import FairnessMetrics
 from shared.service import Service
 
@@ -27,7 +27,7 @@ async def fair_turns(service: Service, settings: ParserSettings, metrics: Fairne
         await service.shutting_down.wait()
         turns.close()
 
-    async with _beside(close_when_stopping()):
+    async with beside(close_when_stopping()):
         try:
             yield turns
         finally:
@@ -45,30 +45,17 @@ async def fair_lane(
 ) -> AsyncIterator[None]:
     """Parse past the backlog of other tenants until the service stops."""
     work = Work(
-        parse=handlers.on_early,
-        is_served=handlers.is_served,
+        handle=handlers.on_early,
         next_of=turns.next_of,
         outcome=lambda outcome: metrics.early.add(1, {"outcome": outcome}),
     )
     lane = FairLane(
-        NatsBacklog(service.client),
+        NatsBacklog(service.client, topology.PARSER),
         work,
         early,
-        documents=settings.parser_early_documents,
+        at_once=settings.parser_early_documents,
         look_seconds=settings.parser_early_look_seconds,
     )
     await hear_of_parsed(service.client, early)
-    async with _beside(lane.run(handlers.is_busy, service.shutting_down)):
+    async with beside(lane.run(service.shutting_down)):
         yield
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run work beside the block and end it with the block."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -1,8 +1,5 @@
 """What the parser consumes."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 from opentelemetry.trace import SpanKind, Tracer
@@ -10,11 +7,11 @@ from opentelemetry.trace import SpanKind, Tracer
 from contracts import subjects, topology
 from contracts.codec import decode
 from contracts.documents import IngestMessage
-from services.parser.early_work import EarlyWork
-from services.parser.fair_lane import WaitingMessage
 from services.parser.parsing import DocumentParser
 from services.parser.payloads import Payloads
 from shared.messaging.delivery import Delivery
+from shared.messaging.early_work import EarlyWork
+from shared.messaging.fair_lane import WaitingMessage
 from shared.metrics import FairnessMetrics
 from shared.telemetry import span
 
@@ -27,23 +24,13 @@ class ParserHandlers:
     ) -> None:
         self._parser, self._payloads, self._early = parser, payloads, early
         self._tracer, self._metrics = tracer, metrics
-        self._served: Counter[str] = Counter()
-
-    def is_served(self, tenant: str) -> bool:
-        """Return whether the durable gave out a document of this tenant that is in work now."""
-        return tenant in self._served
-
-    def is_busy(self) -> bool:
-        """Return whether any document is in work."""
-        return bool(self._served)
 
     async def on_ingest(self, message: IngestMessage, delivery: Delivery) -> None:
         """Parse one revision of a document, unless that was done early; Rejected carries what people will read."""
-        self._early.delivered(delivery.sequence)
         if message.op != "upsert":
             return
-        with self._serving(delivery.tenant):
-            if await self._early.was_parsed(delivery.sequence):
+        with self._early.serving(delivery.tenant, delivery.sequence):
+            if await self._early.was_done(delivery.sequence):
                 self._metrics.early.add(1, {"outcome": "known"})
             else:
                 await self._parser.parse(message, delivery)
@@ -53,29 +40,10 @@ class ParserHandlers:
 
     async def on_early(self, waiting: WaitingMessage) -> None:
         """Parse a message that the durable has yet to give out; its payload stays for that."""
-        delivery = Delivery(
-            subject=waiting.subject,
-            headers=waiting.headers,
-            stream=topology.PARSER.stream,
-            consumer=topology.PARSER.name,
-            sequence=waiting.sequence,
-            deliveries=0,
-            published_at=waiting.published_at,
-            payload=waiting.payload,
-        )
+        delivery = waiting.as_delivery(topology.PARSER)
         name = f"process {subjects.INGEST_TEMPLATE}"
         attributes = {"messaging.system": "nats", "messaging.destination.template": subjects.INGEST_TEMPLATE}
         with span(self._tracer, name, SpanKind.CONSUMER, headers=waiting.headers, attributes=attributes):
             message = decode(IngestMessage, waiting.payload)
             if message.op == "upsert":
                 await self._parser.parse(message, delivery)
-
-    @contextmanager
-    def _serving(self, tenant: str) -> Iterator[None]:
-        self._served[tenant] += 1
-        try:
-            yield
-        finally:
-            self._served[tenant] -= 1
-            if not self._served[tenant]:
-                del self._served[tenant]
