@@ -99,7 +99,7 @@ class Stand:
         return [decode(DocumentParsed, fact.data) for fact in facts if fact.subject == subjects.DOCUMENT_PARSED]
 
     async def worked_off(self, in_dead_hands: int = 0) -> None:
-        """Wait for the end of all work, but for what the broker keeps for a process that died until its ack wait ends."""
+        """Wait for the end of all work but what the broker keeps for a process that died, until its ack wait ends."""
 
         async def nothing_left() -> bool:
             queued = (await self.client.jetstream().stream_info("CHUNKS")).state.messages
