@@ -56,6 +56,10 @@ bench-scifact: .set-up-dev ## SciFact through the platform beside its yardsticks
 	@test -n "$(DATA)" || { echo "bench-scifact: give the folder that holds corpus.jsonl.gz: make bench-scifact DATA=..." >&2; exit 2; }
 	@exec $(BIN)/python -m tests.load.scifact --data "$(DATA)"
 
+.PHONY: bench-fairness
+bench-fairness: .set-up-dev ## Single documents behind another tenant's 20,000, some 8 minutes (ARGS="--rounds 0")
+	@exec $(BIN)/python -m tests.load.fairness $(ARGS)
+
 .PHONY: eval
 eval: .set-up-dev ## Search and answers on every dataset in a folder (DATA=folder, ARGS="--limit 50 --keep")
 	@test -n "$(DATA)" || { echo "eval: give a folder of datasets: make eval DATA=..." >&2; exit 2; }

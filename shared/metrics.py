@@ -92,6 +92,23 @@ class ReconcileMetrics:
         return [Observation(time.monotonic() - self._passed_at)] if self._passed_at is not None else []
 
 
+class FairnessMetrics:
+    """How the parser shares the way to the embedder among tenants."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.turn_wait = meter.create_histogram(
+            "rag.parser.turn.wait",
+            unit="s",
+            description="Time that a batch of chunks waits for its turn and for room ahead of the embedder.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self.early = meter.create_counter(
+            "rag.parser.early",
+            unit="{document}",
+            description="Documents past a backlog of others: parsed early, left to the durable, known when it came.",
+        )
+
+
 class HealthGauges:
     """Readiness and liveness as numbers, so that an alert can see them."""
 

@@ -1,7 +1,8 @@
 """The parser process: documents in, chunks out, every document read by a confined child process."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from contracts import topology
@@ -9,13 +10,17 @@ from contracts.chunks import MAX_CHUNKS_PER_BATCH
 from contracts.documents import IngestMessage
 from services.parser.chunking import ChunkingLimits
 from services.parser.errors import SandboxUnavailable
+from services.parser.fairness import fair_lane, fair_turns
 from services.parser.handlers import ParserHandlers
 from services.parser.jobs import JobLimits
+from services.parser.parsing import DocumentParser
 from services.parser.payloads import Payloads
 from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
 from shared.errors import Misconfigured, Unavailable
+from shared.messaging.early_work import EarlyWork
+from shared.metrics import FairnessMetrics
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import MIB, load
@@ -26,27 +31,36 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
-        sandbox = await start_sandbox(settings)
-        payloads = Payloads(
-            service.uploads, max_bytes=settings.parser_max_document_bytes, timeout_seconds=settings.parser_fetch_seconds
-        )
-        handlers = ParserHandlers(
-            sandbox,
-            payloads,
-            service.publisher,
-            job_limits(settings, service.client.max_payload),
-            backpressure_seconds=settings.parser_backpressure_seconds,
-        )
-
-        async def describe() -> dict[str, Any]:
-            return {"isolation": sandbox.isolation}
-
-        service.health.checks["sandbox"] = describe
-        service.consume(topology.PARSER, IngestMessage, handlers.on_ingest, workers=settings.parser_workers)
-        yield
-        await sandbox.close()
+        async with AsyncExitStack() as stack:
+            sandbox = await start_sandbox(settings)
+            stack.push_async_callback(sandbox.close)
+            payloads = Payloads(
+                service.uploads,
+                max_bytes=settings.parser_max_document_bytes,
+                timeout_seconds=settings.parser_fetch_seconds,
+            )
+            metrics, early = FairnessMetrics(service.telemetry.meter), EarlyWork()
+            turns = await stack.enter_async_context(fair_turns(service, settings, metrics))
+            parser = DocumentParser(
+                sandbox,
+                payloads,
+                service.publisher,
+                turns,
+                job_limits(settings, service.client.max_payload),
+                backpressure_seconds=settings.parser_backpressure_seconds,
+            )
+            handlers = ParserHandlers(parser, payloads, early, service.telemetry.tracer, metrics)
+            service.health.checks["sandbox"] = partial(describe, sandbox)
+            service.consume(topology.PARSER, IngestMessage, handlers.on_ingest, workers=settings.parser_workers)
+            await stack.enter_async_context(fair_lane(service, settings, metrics, handlers, turns, early))
+            yield
 
     return lifespan
+
+
+async def describe(sandbox: Sandbox) -> dict[str, Any]:
+    """Return what health tells of the child processes."""
+    return {"isolation": sandbox.isolation}
 
 
 async def start_sandbox(settings: ParserSettings) -> Sandbox:
@@ -61,7 +75,10 @@ async def start_sandbox(settings: ParserSettings) -> Sandbox:
         prefix_tokens=settings.parser_prefix_tokens,
     )
     options = SandboxOptions(
-        chunking=limits, size=settings.parser_workers, max_jobs_per_child=settings.parser_child_documents
+        chunking=limits,
+        size=settings.parser_workers + settings.parser_early_documents,
+        later=settings.parser_early_documents,
+        max_jobs_per_child=settings.parser_child_documents,
     )
     sandbox = Sandbox(tokenizer, options)
     try:

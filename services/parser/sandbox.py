@@ -29,12 +29,14 @@ class SandboxOptions:
     """How many children there are and how they work.
 
     `size` documents are read at a time; `spares` more children wait, so that the job behind a fault need not.
+    `later` of them are started only when they are needed, and stay.
     A child ends after `max_jobs_per_child` documents: 1 keeps documents of different tenants fully apart.
     """
 
     chunking: ChunkingLimits = field(default_factory=ChunkingLimits)
     size: int = 1
     spares: int = 1
+    later: int = 0
     max_jobs_per_child: int = 200
     start_timeout_seconds: float = 30.0
     extra_extractors: Mapping[str, str] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Sandbox:
     async def start(self) -> None:
         """Start the children; raises SandboxUnavailable when one does not come up."""
         self._directory = tempfile.TemporaryDirectory(prefix="parser-")
-        starts = (self._start_child() for _ in range(self._options.size + self._options.spares))
+        starts = (self._start_child() for _ in range(self._most - self._options.later))
         failures = [failure for failure in await asyncio.gather(*starts, return_exceptions=True) if failure]
         if failures:
             await self.close()
@@ -108,7 +110,13 @@ class Sandbox:
             finally:
                 self._put_back(child, reusable=stream.finished)
 
+    @property
+    def _most(self) -> int:
+        return self._options.size + self._options.spares
+
     async def _take(self) -> ChildProcess:
+        if self._idle.empty() and len(self._children) + len(self._replacements) < self._most:
+            _keep(self._replacements, self._replace())
         while True:
             try:
                 async with asyncio.timeout(self._options.start_timeout_seconds):

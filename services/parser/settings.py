@@ -27,3 +27,21 @@ class ParserSettings(EmbeddingModelSettings):
     parser_backpressure_seconds: float = Field(
         default=60.0, ge=0, description="How long a document waits for room in the queue before it is given back."
     )
+    parser_ahead_seconds: float = Field(
+        default=5.0, gt=0, le=600, description="Work of the embedder, at its measured rate, that is queued ahead of it."
+    )
+    parser_ahead_floor_bytes: int = Field(
+        default=MIB // 4, ge=1024, description="Chunks that may be queued in any case, before the rate is known."
+    )
+    parser_early_documents: int = Field(
+        default=3,
+        ge=0,
+        le=64,
+        description="Documents parsed past a backlog of other tenants at once, of one tenant all but one (0 = none).",
+    )
+    parser_look_seconds: float = Field(
+        default=0.25, gt=0, le=5, description="Time between looks at the queue ahead, while a document waits for it."
+    )
+    parser_early_look_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="Time between looks at who else waits, while documents are in work."
+    )

@@ -9,6 +9,7 @@ from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, Discard
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.database import open_database
+from services.persistence.early_intake import EarlyIntake, early_intake
 from services.persistence.handlers import MessageHandlers
 from services.persistence.letter_handlers import LetterHandlers
 from services.persistence.maintenance import maintaining
@@ -50,7 +51,8 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
             stack.push_async_callback(writer.close)
             streams = NatsStreams(service.client, service.publisher, service.uploads)
             sweeping, guard = await stack.enter_async_context(maintaining(service, writer, pool, streams, settings))
-            consume(service, writer, pool, streams, sweeping, guard, settings)
+            intake = consume(service, writer, pool, streams, sweeping, guard, settings)
+            await stack.enter_async_context(early_intake(service, intake, settings))
             answer(service, writer, pool, settings)
             answer_about_letters(service, writer, pool, streams, settings)
             yield
@@ -66,14 +68,16 @@ def consume(
     sweeping: Sweeping,
     guard: RevisionGuard,
     settings: PersistenceSettings,
-) -> None:
-    """Bind the consumers."""
+) -> EarlyIntake:
+    """Bind the consumers; return the intake, which also works past its own backlog."""
     handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping, guard.admits)
     workers = settings.persistence_workers
-    service.consume_raw(topology.INTAKE, handlers.on_ingest, workers=workers)
+    intake = EarlyIntake(handlers)
+    service.consume_raw(topology.INTAKE, intake.on_ingest, workers=workers)
     service.consume_raw(topology.PERSISTENCE, handlers.on_fact, workers=workers)
     service.consume_raw(topology.DEAD_LETTERS, handlers.on_dead_letter, workers=RARE_WORKERS)
     service.consume(topology.ADVISORIES, MaxDeliveries, handlers.on_advisory, workers=RARE_WORKERS)
+    return intake
 
 
 def answer(service: Service, writer: GroupCommit, pool: ReadPool, settings: PersistenceSettings) -> None:

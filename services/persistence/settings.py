@@ -22,6 +22,12 @@ class PersistenceSettings(PlatformSettings):
     persistence_workers: int = Field(
         default=32, ge=1, le=256, description="Messages of each main consumer in work at the same time."
     )
+    persistence_early_messages: int = Field(
+        default=8, ge=0, le=64, description="Documents recorded past a backlog of other tenants at once (0 = none)."
+    )
+    persistence_early_look_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="Time between looks at who else waits, while documents are in work."
+    )
     persistence_write_threads: int = Field(
         default=2, ge=1, le=16, description="Writing connections to PostgreSQL; SQLite always has one."
     )

@@ -1,0 +1,128 @@
+"""One document from its message to the queue of chunks."""
+
+import asyncio
+
+from contracts import subjects
+from contracts.chunks import ChunksReady, ChunkText, chunk_id
+from contracts.codec import encode
+from contracts.documents import IngestMessage
+from contracts.facts import DocumentParsed
+from services.parser.document import Chunk
+from services.parser.errors import ExtractionError, SandboxUnavailable
+from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
+from services.parser.payloads import Payload, Payloads
+from services.parser.sandbox import Sandbox
+from services.parser.turns import Turns
+from shared.errors import Overloaded, Rejected, Unavailable
+from shared.messaging.delivery import Delivery
+from shared.messaging.publishing import Publisher, message_id
+
+QUEUE_FULL_PAUSE_SECONDS = 0.5
+
+
+class DocumentParser:
+    """Fetches a document, has it read, and publishes its batches in turn; a repeat gives the same messages and ids."""
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        payloads: Payloads,
+        publisher: Publisher,
+        turns: Turns,
+        limits: JobLimits,
+        *,
+        backpressure_seconds: float,
+    ) -> None:
+        self._sandbox = sandbox
+        self._payloads = payloads
+        self._publisher = publisher
+        self._turns = turns
+        self._limits = limits
+        self._backpressure_seconds = backpressure_seconds
+
+    async def parse(self, message: IngestMessage, delivery: Delivery) -> None:
+        """Parse one revision of a document; Rejected carries the code that people will read."""
+        payload = await self._payloads.fetch(message)
+        try:
+            await self._parse(message, payload, delivery)
+        except ExtractionError as error:
+            raise Rejected(error.message, code=error.code, field="content") from None
+        except SandboxUnavailable as error:
+            raise Unavailable(str(error)) from None
+
+    async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> None:
+        job = ExtractionJob(
+            content=payload.content,
+            media_type=payload.media_type,
+            filename=message.filename,
+            title=message.title,
+            limits=self._limits,
+        )
+        batches = 0
+        async with self._sandbox.extract(job) as extraction:
+            async for batch in extraction:
+                await self._publish(_ready(message, delivery, extraction.title, batches, batch), delivery)
+                batches += 1
+            outcome = extraction.outcome
+        await self._publisher.publish_fact(
+            DocumentParsed(
+                tenant=delivery.tenant,
+                document_id=message.derived_id(),
+                revision=delivery.sequence,
+                batches=batches,
+                chunks=outcome.chunks,
+                characters=outcome.characters,
+                media_type=outcome.media_type,
+                title=message.title or outcome.title,
+            ),
+            headers=delivery.forwarded_headers,
+        )
+
+    async def _publish(self, ready: ChunksReady, delivery: Delivery) -> None:
+        """Wait for the tenant's turn; at a full stream rather wait than parse again, but not without end."""
+        await self._turns.take(ready.tenant, len(encode(ready)))
+        until = asyncio.get_running_loop().time() + self._backpressure_seconds
+        while True:
+            try:
+                await self._publisher.publish(
+                    subjects.CHUNKS_READY,
+                    ready,
+                    tenant=ready.tenant,
+                    message_id=message_id(ready.document_id, ready.revision, "chunks", ready.batch),
+                    headers=delivery.forwarded_headers,
+                )
+                return
+            except Overloaded:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(QUEUE_FULL_PAUSE_SECONDS)
+
+
+def _ready(
+    message: IngestMessage, delivery: Delivery, title: str | None, number: int, batch: ChunkBatch
+) -> ChunksReady:
+    tenant, document_id, revision = delivery.tenant, message.derived_id(), delivery.sequence
+    return ChunksReady(
+        tenant=tenant,
+        document_id=document_id,
+        revision=revision,
+        collection=message.collection,
+        title=message.title or title,
+        uri=message.uri,
+        metadata=message.metadata,
+        batch=number,
+        chunks=[_text(chunk, chunk_id(tenant, document_id, revision, chunk.ordinal)) for chunk in batch.chunks],
+    )
+
+
+def _text(chunk: Chunk, identity: str) -> ChunkText:
+    return ChunkText(
+        ordinal=chunk.ordinal,
+        chunk_id=identity,
+        text=chunk.text,
+        prefix=chunk.prefix,
+        page=chunk.page,
+        heading_path=chunk.heading_path,
+        char_start=chunk.char_start,
+        char_end=chunk.char_end,
+    )
