@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 
 from tests.chaos.faults import Fault, Kind
-from tests.chaos.processes import BROKER, Processes, consumers_of
+from tests.chaos.processes import BROKER, Consumption, Processes, consumers_of
 
 POLL_SECONDS: Final = 0.1
 # The supervisor waits at most 30 s before a start, and a start takes some seconds on a busy machine.
@@ -31,14 +31,16 @@ _ANSWERS_DEPEND_ON: Final[Mapping[str, tuple[str, ...]]] = {
 class Recovery:
     """One fault and what followed, in seconds after the kill or after the end of the freeze; None when it never came.
 
-    `ready_seconds` until the process said so, `working_seconds` until it was seen at work. `alone` tells that no other
-    process was faulty meanwhile.
+    `ready_seconds` until the process said so, `working_seconds` until it took messages again and callers were answered,
+    `done_seconds` until all that had been in its hands was settled. `alone` tells that no other process was faulty
+    meanwhile.
     """
 
     fault: Fault
     at: float
     ready_seconds: float | None = None
     working_seconds: float | None = None
+    done_seconds: float | None = None
     alone: bool = True
 
 
@@ -125,30 +127,38 @@ class Killer:
         recovery.ready_seconds = time.monotonic() - started
         away.until = time.monotonic()
         recovery.alone &= not self._others_away(fault.target, away.since)
-        if await self._works(fault.target, started + RECOVERY_SECONDS):
-            recovery.working_seconds = time.monotonic() - started
-        else:
-            self.problems.append(f"{fault.target} did no work {RECOVERY_SECONDS:g} s after a {fault.kind}")
+        until = started + RECOVERY_SECONDS
+        recovery.working_seconds, recovery.done_seconds = await self._works(fault.target, started, until)
+        if recovery.done_seconds is None:
+            self.problems.append(f"{fault.target} was not at work {RECOVERY_SECONDS:g} s after a {fault.kind}")
 
     def _others_away(self, name: str, since: float) -> bool:
         return any(other != name and self.was_away(other, since) for other in self._away)
 
-    async def _works(self, name: str, until: float) -> bool:
-        """Wait until all consumers of a process settle messages or have none left, and callers get answers again."""
+    async def _works(self, name: str, started: float, until: float) -> tuple[float | None, float | None]:
+        """Return when the process was seen at work, and when it was through with what had been in its hands."""
         since = time.monotonic()
-        waiting = set(consumers_of(name))
+        idle, behind = set(consumers_of(name)), set(consumers_of(name))
         unanswered = set(_ANSWERS_DEPEND_ON.get(name, ()))
-        first = await self.processes.consumption()
+        first: dict[str, Consumption] = {}
+        working = None
         while time.monotonic() < until:
             found = await self.processes.consumption()
             first = {**found, **first}
-            waiting -= {
-                each
-                for each in waiting
-                if each in found and (found[each].left == 0 or found[each].settled > first[each].settled)
-            }
+            idle -= {each for each in idle & found.keys() if _takes(first[each], found[each])}
+            behind -= {each for each in behind & found.keys() if _is_through(first[each], found[each])}
             unanswered -= {kind for kind in unanswered if self.answered(kind, since)}
-            if not waiting and not unanswered:
-                return True
+            if working is None and not idle and not unanswered and (name != BROKER or found):
+                working = time.monotonic() - started
+            if working is not None and not behind:
+                return working, time.monotonic() - started
             await asyncio.sleep(POLL_SECONDS)
-        return False
+        return working, None
+
+
+def _takes(first: Consumption, now: Consumption) -> bool:
+    return now.left == 0 or now.taken > first.taken
+
+
+def _is_through(first: Consumption, now: Consumption) -> bool:
+    return now.left == 0 or now.floor >= first.taken

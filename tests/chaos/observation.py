@@ -1,5 +1,6 @@
 """What a platform says and holds in the end: its API, its database and its index, each read on its own."""
 
+import base64
 import json
 import re
 import sqlite3
@@ -31,7 +32,7 @@ class Row:
     chunks_indexed: int
     visible_revision: int
     visible_chunks: int
-    waits: bool = False
+    waits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,6 @@ def _letter(http: httpx.Client, seq: int, plan: Plan) -> Letter:
 
 
 def _decoded(payload: Mapping[str, Any]) -> str:
-    import base64
-
     return base64.b64decode(payload["value"]).decode(errors="replace")
 
 
@@ -119,13 +118,13 @@ def read_database(data: Path) -> dict[str, Row]:
     """Return the rows of a stopped platform's SQLite database."""
     connection = sqlite3.connect(f"file:{data / 'rag.db'}?mode=ro", uri=True)
     try:
-        rows = connection.execute(
+        rows: list[tuple[Any, ...]] = connection.execute(
             "SELECT document_id, status, revision, chunks, chunks_indexed, visible_revision, visible_chunks, ahead"
             " FROM documents"
         ).fetchall()
     finally:
         connection.close()
-    return {name: Row(*fields, ahead not in (None, "null")) for name, *fields, ahead in rows}
+    return {row[0]: Row(*row[1:7], waits=row[7] not in (None, "null")) for row in rows}
 
 
 def read_index(data: Path) -> list[Point]:

@@ -22,12 +22,14 @@ _LOOK_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """How far a durable consumer has come: `settled` counts what it is through with, `left` what waits or is in work.
+    """How far a durable consumer has come.
 
-    `left` counts a message that waits for its next try.
+    `taken` grows with every delivery, `floor` once everything before it is settled; `left` waits, is in work, or waits
+    for its next try.
     """
 
-    settled: int
+    taken: int
+    floor: int
     left: int
 
 
@@ -90,4 +92,5 @@ def _is(command: list[str], name: str) -> bool:
 
 
 def _consumption(detail: dict[str, Any]) -> Consumption:
-    return Consumption(detail["ack_floor"]["consumer_seq"], detail["num_pending"] + detail["num_ack_pending"])
+    delivered, floor = detail["delivered"]["consumer_seq"], detail["ack_floor"]["consumer_seq"]
+    return Consumption(delivered, floor, detail["num_pending"] + detail["num_ack_pending"])

@@ -21,6 +21,7 @@ HTTP_SECONDS: Final = 120.0
 # As long as anything that waits for this acknowledgement inside a frozen broker.
 NATS_SECONDS: Final = 60.0
 PAUSE_SECONDS: Final = (0.2, 1.0)
+RECONNECT_SECONDS: Final = 0.5
 CONCURRENT: Final = 64
 TENANT: Final = "default"
 
@@ -39,7 +40,9 @@ class Producer:
         """Return when all is acknowledged or refused; `started` is the monotonic time that the plan counts from."""
         limits = httpx.Limits(max_connections=CONCURRENT)
         async with httpx.AsyncClient(base_url=self._url, timeout=HTTP_SECONDS, limits=limits) as http:
-            client = await nats.connect(self._nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.5)
+            client = await nats.connect(
+                self._nats_url, max_reconnect_attempts=-1, reconnect_time_wait=RECONNECT_SECONDS, error_cb=_expect_loss
+            )
             try:
                 histories = self._plan.histories.values()
                 await asyncio.gather(*(self._send(history, started, http, client) for history in histories))
@@ -71,6 +74,10 @@ class Producer:
             else:
                 self._ledger.accept(write, revision, attempts)
                 return
+
+
+async def _expect_loss(_error: Exception) -> None:
+    """The broker is killed on purpose; what that does to a write is noted with the write."""
 
 
 class NotYet(Exception):

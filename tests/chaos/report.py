@@ -15,6 +15,7 @@ from tests.chaos.verdict import count_by_fault
 from tests.load.machine import describe_machine
 
 MAX_SHOWN: Final = 40
+MEASURES: Final = ("ready_seconds", "working_seconds", "done_seconds")
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def _fault(recovery: Recovery) -> dict[str, Any]:
         "at": round(recovery.fault.at, 1),
         "ready_seconds": recovery.ready_seconds,
         "working_seconds": recovery.working_seconds,
+        "done_seconds": recovery.done_seconds,
         "alone": recovery.alone,
     }
 
@@ -101,23 +103,31 @@ def _recovery(recoveries: Sequence[Recovery]) -> dict[str, Any]:
     return {
         "kills": sum(each.fault.kind is Kind.KILL for each in recoveries),
         "freezes": sum(each.fault.kind is Kind.FREEZE for each in recoveries),
-        "recovered": sum(each.working_seconds is not None for each in recoveries),
-        "ready_seconds": spread(each.ready_seconds for each in recoveries if each.ready_seconds is not None),
-        "working_seconds": spread(each.working_seconds for each in recoveries if each.working_seconds is not None),
-        "working_seconds_alone": spread(
-            each.working_seconds for each in recoveries if each.working_seconds is not None and each.alone
-        ),
+        "recovered": sum(each.done_seconds is not None for each in recoveries),
+        **{name: spread(_seconds(recoveries, name)) for name in MEASURES},
+        "alone": {name: spread(_seconds([each for each in recoveries if each.alone], name)) for name in MEASURES},
     }
 
 
+def _seconds(recoveries: Sequence[Recovery], measure: str) -> list[float]:
+    return [value for each in recoveries if (value := getattr(each, measure)) is not None]
+
+
 def _recovery_table(found: dict[str, Any]) -> Table:
-    table = Table(title="kills and freezes; seconds from the kill or the end of the freeze, p50 / p95 / max")
-    for heading in ("process", "kills", "freezes", "recovered", "until ready", "until at work", "… others sound"):
+    table = Table(title="seconds from the kill or the end of the freeze, p50 / p95 / max")
+    for heading in (
+        "process",
+        "kills",
+        "freezes",
+        "recovered",
+        "until ready",
+        "until at work",
+        "until nothing is held",
+    ):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     for target, row in found["recovery"].items():
         numbers = (str(row[name]) for name in ("kills", "freezes", "recovered"))
-        spreads = (_spread_text(row[name]) for name in ("ready_seconds", "working_seconds", "working_seconds_alone"))
-        table.add_row(target, *numbers, *spreads)
+        table.add_row(target, *numbers, *(_spread_text(row[name]) for name in MEASURES))
     return table
 
 

@@ -123,7 +123,7 @@ async def _settle(processes: Processes, bound_seconds: float) -> dict[str, Consu
     names = {consumer.name for consumer in CONSUMERS} - {"agent"}
     while time.monotonic() < until:
         found = await processes.consumption()
-        busy = {name: found.get(name, Consumption(0, -1)) for name in names if name not in found or found[name].left}
+        busy = {name: found.get(name, Consumption(0, 0, -1)) for name in names if name not in found or found[name].left}
         now = time.monotonic()
         quiet_since = None if busy else quiet_since or now
         if quiet_since is not None and now - quiet_since >= QUIET_SECONDS:
