@@ -124,7 +124,10 @@ def read_database(data: Path) -> dict[str, Row]:
         ).fetchall()
     finally:
         connection.close()
-    return {row[0]: Row(*row[1:7], waits=row[7] not in (None, "null")) for row in rows}
+    return {
+        name: Row(status, revision, chunks, indexed, visible, shown, waits=ahead not in (None, "null"))
+        for name, status, revision, chunks, indexed, visible, shown, ahead in rows
+    }
 
 
 def read_index(data: Path) -> list[Point]:

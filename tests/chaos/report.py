@@ -122,7 +122,7 @@ def _recovery_table(found: dict[str, Any]) -> Table:
         "recovered",
         "until ready",
         "until at work",
-        "until nothing is held",
+        "until all is done",
     ):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     for target, row in found["recovery"].items():
