@@ -1,6 +1,7 @@
 """Carries out the faults, and measures how long each process takes to come back."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,8 @@ class Recovery:
     """One fault and what followed, in seconds after the kill or after the end of the freeze; None when it never came.
 
     `ready_seconds` until the process said so, `working_seconds` until it took messages again and callers were answered,
-    `done_seconds` until all that had been in its hands was settled. `alone` tells that no other process was faulty
-    meanwhile.
+    `done_seconds` until all that had been in its hands was settled. `own_seconds` is `working_seconds` without the time in
+    which another process was dead, frozen or starting.
     """
 
     fault: Fault
@@ -41,7 +42,7 @@ class Recovery:
     ready_seconds: float | None = None
     working_seconds: float | None = None
     done_seconds: float | None = None
-    alone: bool = True
+    own_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -108,12 +109,13 @@ class Killer:
             return
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(fault.seconds)
-        process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(psutil.NoSuchProcess):  # Whoever supervises it may have replaced it meanwhile.
+            process.send_signal(signal.SIGCONT)
 
     async def _measure(self, fault: Fault, before: psutil.Process, away: Away) -> None:
         """Note when the process is ready and when it works; the next fault of the same one ends the measurement."""
         started = time.monotonic()
-        recovery = Recovery(fault, started, alone=not self._others_away(fault.target, away.since))
+        recovery = Recovery(fault, started)
         self.recoveries.append(recovery)
         while time.monotonic() < started + RECOVERY_SECONDS:
             current = self.processes.find(fault.target)
@@ -126,14 +128,24 @@ class Killer:
             return
         recovery.ready_seconds = time.monotonic() - started
         away.until = time.monotonic()
-        recovery.alone &= not self._others_away(fault.target, away.since)
         until = started + RECOVERY_SECONDS
         recovery.working_seconds, recovery.done_seconds = await self._works(fault.target, started, until)
         if recovery.done_seconds is None:
             self.problems.append(f"{fault.target} was not at work {RECOVERY_SECONDS:g} s after a {fault.kind}")
+        if recovery.working_seconds is not None:
+            others = self._others_away_seconds(fault.target, started, started + recovery.working_seconds)
+            recovery.own_seconds = recovery.working_seconds - others
 
-    def _others_away(self, name: str, since: float) -> bool:
-        return any(other != name and self.was_away(other, since) for other in self._away)
+    def _others_away_seconds(self, name: str, since: float, until: float) -> float:
+        """Return for how much of a span at least one other process was away."""
+        spans = [each for other, all_of_it in self._away.items() if other != name for each in all_of_it]
+        total, reached = 0.0, since
+        for span in sorted(spans, key=lambda each: each.since):
+            end = min(span.until or until, until)
+            if end > reached:
+                total += end - max(reached, min(span.since, end))
+                reached = end
+        return total
 
     async def _works(self, name: str, started: float, until: float) -> tuple[float | None, float | None]:
         """Return when the process was seen at work, and when it was through with what had been in its hands."""

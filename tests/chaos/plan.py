@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 COLLECTION: Final = "chaos"
+OPENING: Final = "opening"
 UPDATED_SHARE: Final = 0.10
 DELETED_SHARE: Final = 0.10
 POISON_SHARE: Final = 0.02
@@ -115,6 +116,11 @@ class Plan:
     histories: Mapping[str, Sequence[Write]]
 
     @property
+    def opening(self) -> Write:
+        """Return the write that goes before all others and makes the collection."""
+        return self.histories[OPENING][0]
+
+    @property
     def writes(self) -> int:
         """Return how many writes there are."""
         return sum(len(history) for history in self.histories.values())
@@ -173,7 +179,7 @@ class _Planner:
             else:
                 histories[name] = [self._upsert(name, self._first())]
         ordered = sorted(histories, key=lambda name: histories[name][0].at)
-        return Plan(self._seed, self._seconds, {name: histories[name] for name in ordered})
+        return Plan(self._seed, self._seconds, {OPENING: [_opening()], **{name: histories[name] for name in ordered}})
 
     def _share(self, share: float) -> int:
         return max(2, round(self._documents * share))
@@ -243,6 +249,11 @@ class _Planner:
                 code=kind.code,
             )
         ]
+
+
+def _opening() -> Write:
+    fields = {"id": OPENING, "collection": COLLECTION, "text": text_of(OPENING, 1, 1)}
+    return Write(OPENING, OPENING, Channel.HTTP, 0.0, Ending.INDEXED, sentences=1, fields=fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ TENANT: Final = "default"
 
 
 class Producer:
-    """Sends every history of a plan; `ledger` holds what was acknowledged."""
+    """Sends every history of a plan but its opening; `ledger` holds what was acknowledged."""
 
     def __init__(self, plan: Plan, url: str, nats_url: str, ledger: Ledger) -> None:
         self._plan = plan
@@ -52,6 +52,8 @@ class Producer:
     async def _send(self, history: Sequence[Write], started: float, http: httpx.AsyncClient, client: Client) -> None:
         """Send one document's writes in their order."""
         for write in history:
+            if write is self._plan.opening:
+                continue
             await asyncio.sleep(max(0.0, started + write.at - time.monotonic()))
             async with self._slots:
                 await self._send_one(write, http, client)

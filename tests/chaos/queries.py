@@ -26,11 +26,15 @@ _EDITION: Final = re.compile(r"of (\S+) in edition e(\d+) line")
 
 @dataclass(slots=True)
 class QueryLog:
-    """Every query by its outcome; `broken` are those that ended in no way in which a query may end."""
+    """Every query by its outcome.
+
+    `broken` are those that ended in no way in which a query may end; `sent_again` counts those whose connection broke
+    or was refused while the gateway's process was away, and which the client sent again until it came to an outcome.
+    """
 
     outcomes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    sent_again: Counter[str] = field(default_factory=Counter)
+    sent_again: int = 0
     broken: list[str] = field(default_factory=list)
     _latest_answered: dict[str, float] = field(default_factory=dict)
 
@@ -97,13 +101,14 @@ class Queries:
     async def _ask(self, http: httpx.AsyncClient, is_search: bool, text: str) -> None:
         kind = "search" if is_search else "question"
         started = time.monotonic()
+        again = 0
         while True:
             gone = self._ledger.gone_at(time.monotonic()) & self._gone_for_good
             try:
                 reply = await self._post(http, is_search, text)
             except httpx.TransportError as error:
                 if self._may_break(error, started):
-                    self.log.sent_again[type(error).__name__] += 1
+                    again = 1
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 self._break(kind, f"{type(error).__name__} with the gateway up: {error}", started)
@@ -113,6 +118,7 @@ class Queries:
                 self._break(kind, f"{reply.status_code} {reply.text[:200]}", started)
                 return
             self.log.note(kind, outcome, started)
+            self.log.sent_again += again
             if outcome == ANSWERED:
                 self._judge(kind, reply.json(), gone)
             return

@@ -1,7 +1,7 @@
 """The table of a run for people, and its figures for programs."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from rich.console import Console
@@ -15,7 +15,12 @@ from tests.chaos.verdict import count_by_fault
 from tests.load.machine import describe_machine
 
 MAX_SHOWN: Final = 40
-MEASURES: Final = ("ready_seconds", "working_seconds", "done_seconds")
+MEASURES: Final[Mapping[str, str]] = {
+    "ready_seconds": "until ready",
+    "working_seconds": "until at work",
+    "own_seconds": "... others absent not counted",
+    "done_seconds": "until nothing is held",
+}
 
 
 def figures(outcome: Outcome) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         "queries": {
             "outcomes": {kind: dict(counts) for kind, counts in outcome.queries.outcomes.items()},
             "answered_seconds": {kind: spread(each) for kind, each in outcome.queries.seconds.items()},
-            "sent_again_while_the_gateway_was_away": dict(outcome.queries.sent_again),
+            "sent_again_while_the_gateway_was_away": outcome.queries.sent_again,
         },
         "wrong": count_by_fault(outcome.findings) | {"broken query": len(outcome.queries.broken)},
         "findings": [str(finding) for finding in outcome.findings][:MAX_SHOWN],
@@ -65,9 +70,7 @@ def show(outcome: Outcome, console: Console) -> None:
     console.print(_pairs("documents", found["endings"] | _document_counts(found)))
     for kind, counts in found["queries"]["outcomes"].items():
         console.print(_pairs(f"{kind} by outcome", counts))
-    console.print(
-        _pairs("sent again while the gateway was away", found["queries"]["sent_again_while_the_gateway_was_away"])
-    )
+    console.print(f"sent again while the gateway was away: {found['queries']['sent_again_while_the_gateway_was_away']}")
     console.print(_pairs("writes tried again, because", found["writes"]["tried_again"]))
     console.print(_pairs("wrong", found["wrong"]))
     for line in (*found["findings"], *found["problems"]):
@@ -91,7 +94,7 @@ def _fault(recovery: Recovery) -> dict[str, Any]:
         "ready_seconds": recovery.ready_seconds,
         "working_seconds": recovery.working_seconds,
         "done_seconds": recovery.done_seconds,
-        "alone": recovery.alone,
+        "own_seconds": recovery.own_seconds,
     }
 
 
@@ -105,7 +108,6 @@ def _recovery(recoveries: Sequence[Recovery]) -> dict[str, Any]:
         "freezes": sum(each.fault.kind is Kind.FREEZE for each in recoveries),
         "recovered": sum(each.done_seconds is not None for each in recoveries),
         **{name: spread(_seconds(recoveries, name)) for name in MEASURES},
-        "alone": {name: spread(_seconds([each for each in recoveries if each.alone], name)) for name in MEASURES},
     }
 
 
@@ -115,15 +117,7 @@ def _seconds(recoveries: Sequence[Recovery], measure: str) -> list[float]:
 
 def _recovery_table(found: dict[str, Any]) -> Table:
     table = Table(title="seconds from the kill or the end of the freeze, p50 / p95 / max")
-    for heading in (
-        "process",
-        "kills",
-        "freezes",
-        "recovered",
-        "until ready",
-        "until at work",
-        "until all is done",
-    ):
+    for heading in ("process", "kills", "freezes", "recovered", *MEASURES.values()):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     for target, row in found["recovery"].items():
         numbers = (str(row[name]) for name in ("kills", "freezes", "recovered"))

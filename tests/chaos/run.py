@@ -26,6 +26,7 @@ from tests.platform_process import RunningPlatform, rag, running_platform
 QUIET_SECONDS: Final = 2.0
 QUIET_POLL_SECONDS: Final = 0.5
 API_SECONDS: Final = 30.0
+OPENING_SECONDS: Final = 90.0
 # What repairs differences by itself would hide them from the verdict; it is run by hand in the end.
 SETTINGS: Final = {"RAG_PERSISTENCE_RECONCILE_INTERVAL_SECONDS": "0"}
 
@@ -71,6 +72,7 @@ def run(options: Options, data: Path, say: Callable[[str], None]) -> Outcome:
     outcome = Outcome(options, make_plan(options.seed, options.documents, options.seconds))
     with running_platform(data, **SETTINGS) as platform:
         say(f"seed {options.seed}: {outcome.plan.writes} writes of {options.documents} documents")
+        _open(platform.url, outcome)
         asyncio.run(_under_faults(platform, outcome, say))
         say(f"settled after {outcome.settle_seconds:.1f} s; looking")
         with httpx.Client(base_url=platform.url, timeout=API_SECONDS) as http:
@@ -80,6 +82,16 @@ def run(options: Options, data: Path, say: Callable[[str], None]) -> Outcome:
     outcome.observation.points = read_index(data)
     outcome.findings += judge(outcome.plan, outcome.ledger, outcome.observation)
     return outcome
+
+
+def _open(url: str, outcome: Outcome) -> None:
+    """Make the collection, so that nobody asks for one that does not exist yet."""
+    write = outcome.plan.opening
+    reply = httpx.post(
+        f"{url}/v1/documents", json={"documents": [dict(write.fields)]}, params={"wait_s": 60}, timeout=OPENING_SECONDS
+    )
+    receipt = reply.raise_for_status().json()["documents"][0]
+    outcome.ledger.accept(write, receipt["revision"], attempts=1)
 
 
 async def _under_faults(platform: RunningPlatform, outcome: Outcome, say: Callable[[str], None]) -> None:
