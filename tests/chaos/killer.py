@@ -33,8 +33,8 @@ class Recovery:
     """One fault and what followed, in seconds after the kill or after the end of the freeze; None when it never came.
 
     `ready_seconds` until the process said so, `working_seconds` until it took messages again and callers were answered,
-    `done_seconds` until all that had been in its hands was settled. `own_seconds` is `working_seconds` without the time in
-    which another process was dead, frozen or starting.
+    `done_seconds` until all that had been in its hands was settled. `own_seconds` is `working_seconds` without the time
+    in which another process was dead, frozen or starting.
     """
 
     fault: Fault
