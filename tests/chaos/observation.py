@@ -59,7 +59,10 @@ class Letter:
 
 @dataclass(slots=True)
 class Observation:
-    """Everything that is judged; `searched` has the editions that a search for a document's own words shows of it."""
+    """Everything that is judged.
+
+    `searched` has the editions that a search for a document's own words shows of it, `stored` the messages of streams.
+    """
 
     views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
@@ -68,18 +71,17 @@ class Observation:
     reconciliation: dict[str, Any] = field(default_factory=dict)
     rows: dict[str, Row] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
+    stored: dict[str, int] = field(default_factory=dict)
 
 
-def ask_api(http: httpx.Client, plan: Plan) -> Observation:
-    """Return what the API says of every document of the plan, and whatever else it lists."""
-    found = Observation()
+def ask_api(http: httpx.Client, plan: Plan, found: Observation) -> None:
+    """Add what the API says of every document of the plan, and whatever else it lists."""
     for name in plan.histories:
         reply = http.get(f"/v1/documents/{name}")
         found.views[name] = reply.json() if reply.status_code == 200 else {"status": f"{reply.status_code}"}
         found.searched[name] = _searched(http, name)
     found.listed = {each["id"] for each in _pages(http, "/v1/documents")}
     found.letters = [_letter(http, each["seq"], plan) for each in _pages(http, "/v1/admin/dead-letters")]
-    return found
 
 
 def _searched(http: httpx.Client, name: str) -> set[int]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from contracts.subjects import UPLOADS_BUCKET
 from tests.chaos.faults import TARGETS, Kind
 from tests.chaos.killer import Recovery
 from tests.chaos.plan import Ending
@@ -15,6 +16,7 @@ from tests.chaos.verdict import count_by_fault
 from tests.load.machine import describe_machine
 
 MAX_SHOWN: Final = 40
+UPLOADS_STREAM: Final = f"OBJ_{UPLOADS_BUCKET}"
 MEASURES: Final[Mapping[str, str]] = {
     "ready_seconds": "until ready",
     "working_seconds": "until at work",
@@ -38,6 +40,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         },
         "endings": {str(ending): outcome.plan.count(ending) for ending in Ending},
         "index_points": len(outcome.observation.points),
+        "uploads_left": outcome.observation.stored.get(UPLOADS_STREAM, 0),
         "dead_letters": len(outcome.observation.letters),
         "faults": [_fault(recovery) for recovery in outcome.recoveries],
         "recovery": {target: _recovery(_of(outcome.recoveries, target)) for target in (*TARGETS, "all")},
@@ -83,6 +86,7 @@ def _document_counts(found: dict[str, Any]) -> dict[str, Any]:
         "writes acknowledged": found["writes"]["acknowledged"],
         "points in the index": found["index_points"],
         "dead letters": found["dead_letters"],
+        "messages of uploads left": found["uploads_left"],
     }
 
 

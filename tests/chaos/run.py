@@ -76,7 +76,7 @@ def run(options: Options, data: Path, say: Callable[[str], None]) -> Outcome:
         asyncio.run(_under_faults(platform, outcome, say))
         say(f"settled after {outcome.settle_seconds:.1f} s; looking")
         with httpx.Client(base_url=platform.url, timeout=API_SECONDS) as http:
-            outcome.observation = ask_api(http, outcome.plan)
+            ask_api(http, outcome.plan, outcome.observation)
         outcome.observation.reconciliation = _reconcile(platform.url)
     outcome.observation.rows = read_database(data)
     outcome.observation.points = read_index(data)
@@ -119,10 +119,11 @@ async def _under_faults(platform: RunningPlatform, outcome: Outcome, say: Callab
         await asyncio.gather(producer.run(started), killer.run(started))
         outcome.busy_seconds = time.monotonic() - started
         say(f"faults and writes are over after {outcome.busy_seconds:.0f} s")
-        left = await _settle(processes, options.settle_seconds)
-        outcome.settle_seconds = time.monotonic() - started - outcome.busy_seconds
         queries.stop()
         await asking
+        left = await _settle(processes, options.settle_seconds)
+        outcome.settle_seconds = time.monotonic() - started - outcome.busy_seconds
+        outcome.observation.stored = await processes.stored()
     outcome.queries, outcome.recoveries, outcome.problems = queries.log, killer.recoveries, killer.problems
     if left:
         outcome.findings.append(Finding(Wrong.STATE, "*", f"not settled after {options.settle_seconds:g} s: {left}"))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from contracts.topology import STREAMS, Retention
 from tests.chaos.ledger import Accepted, Ledger
 from tests.chaos.observation import Letter, Observation, Point, Row
 from tests.chaos.plan import Ending, Plan
@@ -24,6 +25,7 @@ class Wrong(StrEnum):
     RECONCILIATION = "difference for the reconciler"
     NOT_TAKEN = "write not taken"
     UNKNOWN = "document that nobody sent"
+    QUEUED = "message left in a queue"
 
 
 _STATUS: Final[Mapping[Ending, str]] = {
@@ -54,6 +56,7 @@ def judge(plan: Plan, ledger: Ledger, seen: Observation) -> list[Finding]:
     for name, accepted in ledger.endings().items():
         if accepted.write.ending is not Ending.NAMELESS:
             found += _document(name, accepted, seen, points[name])
+    found += [Finding(Wrong.QUEUED, name, f"{count} messages") for name, count in _left_in_queues(seen)]
     if seen.reconciliation.get("counts") != {}:
         found.append(Finding(Wrong.RECONCILIATION, "*", str(seen.reconciliation)))
     return found
@@ -63,6 +66,13 @@ def count_by_fault(findings: Sequence[Finding]) -> dict[str, int]:
     """Return how often each kind of fault was found, those that were not included."""
     counts = Counter(finding.fault for finding in findings)
     return {str(fault): counts[fault] for fault in Wrong}
+
+
+def _left_in_queues(seen: Observation) -> Iterator[tuple[str, int]]:
+    """Yield the streams that hold messages which nobody will come for: once all is done they must be empty."""
+    for stream in STREAMS:
+        if stream.retention is not Retention.LIMITS and seen.stored.get(stream.name, 0):
+            yield stream.name, seen.stored[stream.name]
 
 
 def _not_taken(plan: Plan, ledger: Ledger) -> Iterator[Finding]:

@@ -161,6 +161,11 @@ def leave_work_to_the_reconciler(ledger: Ledger, seen: Observation) -> str:
     return "*"
 
 
+def leave_a_message_in_a_queue(ledger: Ledger, seen: Observation) -> str:
+    seen.stored = {"INGEST": 1, "FACTS": 900}
+    return "INGEST"
+
+
 def refuse_a_write(ledger: Ledger, seen: Observation) -> str:
     name = pick(ledger, Ending.INDEXED)
     write = ledger.accepted[name][-1].write
@@ -201,6 +206,7 @@ def never_acknowledge(ledger: Ledger, seen: Observation) -> str:
         (bury_a_message_that_was_sent_once_as_two, Wrong.LETTER),
         (bury_for_another_reason, Wrong.LETTER),
         (leave_work_to_the_reconciler, Wrong.RECONCILIATION),
+        (leave_a_message_in_a_queue, Wrong.QUEUED),
         (refuse_a_write, Wrong.NOT_TAKEN),
         (never_acknowledge, Wrong.NOT_TAKEN),
     ],
