@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.chaos.faults import TARGETS
 from tests.chaos.report import figures, show
 from tests.chaos.run import Options, run
 from tests.platform_process import PROJECT
@@ -46,7 +47,7 @@ def main() -> None:
         seconds=arguments.seconds,
         kills=arguments.kills,
         freezes=arguments.freezes,
-        freeze_seconds=arguments.freeze_seconds,
+        freeze_seconds=dict.fromkeys(TARGETS, arguments.freeze_seconds),
         queries_per_second=arguments.queries_per_second,
         settle_seconds=arguments.settle_seconds,
     )

@@ -29,16 +29,19 @@ class Fault:
 
 
 def draw_faults(
-    seed: int, seconds: float, *, kills: Mapping[str, int], freezes: Mapping[str, int], freeze_seconds: float
+    seed: int, seconds: float, *, kills: int, freezes: int, freeze_seconds: Mapping[str, float]
 ) -> dict[str, Sequence[Fault]]:
     """Return each target's faults in their order, all begun and ended within `seconds`.
 
-    Faults of different processes know nothing of each other: they overlap as chance has it. ValueError when those of
-    one process do not fit into the time.
+    Every target is killed `kills` times; those with `freeze_seconds` are frozen `freezes` times for so long. Faults of
+    different processes know nothing of each other: they overlap as chance has it. ValueError when those of one process
+    do not fit into the time.
     """
     chance = random.Random(f"faults {seed}")
     return {
-        target: _of_one(chance, target, seconds, kills.get(target, 0), freezes.get(target, 0), freeze_seconds)
+        target: _of_one(
+            chance, target, seconds, kills, freezes if target in freeze_seconds else 0, freeze_seconds.get(target, 0.0)
+        )
         for target in TARGETS
     }
 

@@ -61,7 +61,8 @@ class Letter:
 class Observation:
     """Everything that is judged.
 
-    `searched` has the editions that a search for a document's own words shows of it, `stored` the messages of streams.
+    `searched` has the editions that a search for a document's own words shows of it, `stored` the number of
+    messages in each stream; `upload_bytes` is what the bucket of large payloads still takes.
     """
 
     views: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Observation:
     rows: dict[str, Row] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     stored: dict[str, int] = field(default_factory=dict)
+    upload_bytes: int = 0
 
 
 def ask_api(http: httpx.Client, plan: Plan, found: Observation) -> None:

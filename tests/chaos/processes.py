@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 import psutil
@@ -72,11 +72,11 @@ class Processes:
         consumers = [each for stream in streams for each in stream.get("consumer_detail") or []]
         return {each["name"]: _consumption(each) for each in consumers}
 
-    async def stored(self) -> dict[str, int]:
-        """Return how many messages each stream holds."""
+    async def stored(self, what: Literal["messages", "bytes"]) -> dict[str, int]:
+        """Return how much each stream holds."""
         reply = await self._http.get(f"{self._monitor}/jsz", params={"streams": "true"}, timeout=_LOOK_SECONDS)
         streams = reply.json()["account_details"][0]["stream_detail"]
-        return {each["name"]: each["state"]["messages"] for each in streams}
+        return {each["name"]: each["state"][what] for each in streams}
 
 
 def consumers_of(name: str) -> tuple[str, ...]:

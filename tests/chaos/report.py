@@ -7,7 +7,6 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from contracts.subjects import UPLOADS_BUCKET
 from tests.chaos.faults import TARGETS, Kind
 from tests.chaos.killer import Recovery
 from tests.chaos.plan import Ending
@@ -16,12 +15,11 @@ from tests.chaos.verdict import count_by_fault
 from tests.load.machine import describe_machine
 
 MAX_SHOWN: Final = 40
-UPLOADS_STREAM: Final = f"OBJ_{UPLOADS_BUCKET}"
 MEASURES: Final[Mapping[str, str]] = {
-    "ready_seconds": "until ready",
-    "working_seconds": "until at work",
-    "own_seconds": "... others absent not counted",
-    "done_seconds": "until nothing is held",
+    "ready_seconds": "ready",
+    "working_seconds": "at work",
+    "own_seconds": "… of its own",
+    "done_seconds": "all settled",
 }
 
 
@@ -40,7 +38,7 @@ def figures(outcome: Outcome) -> dict[str, Any]:
         },
         "endings": {str(ending): outcome.plan.count(ending) for ending in Ending},
         "index_points": len(outcome.observation.points),
-        "uploads_left": outcome.observation.stored.get(UPLOADS_STREAM, 0),
+        "upload_bytes_left": outcome.observation.upload_bytes,
         "dead_letters": len(outcome.observation.letters),
         "faults": [_fault(recovery) for recovery in outcome.recoveries],
         "recovery": {target: _recovery(_of(outcome.recoveries, target)) for target in (*TARGETS, "all")},
@@ -86,7 +84,7 @@ def _document_counts(found: dict[str, Any]) -> dict[str, Any]:
         "writes acknowledged": found["writes"]["acknowledged"],
         "points in the index": found["index_points"],
         "dead letters": found["dead_letters"],
-        "messages of uploads left": found["uploads_left"],
+        "bytes of uploads left": found["upload_bytes_left"],
     }
 
 
@@ -120,7 +118,7 @@ def _seconds(recoveries: Sequence[Recovery], measure: str) -> list[float]:
 
 
 def _recovery_table(found: dict[str, Any]) -> Table:
-    table = Table(title="seconds from the kill or the end of the freeze, p50 / p95 / max")
+    table = Table(title="seconds from the kill or the end of the freeze, p50 / p95 / max", padding=(0, 0))
     for heading in ("process", "kills", "freezes", "recovered", *MEASURES.values()):
         table.add_column(heading, justify="left" if heading == "process" else "right")
     for target, row in found["recovery"].items():

@@ -3,15 +3,16 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import httpx
 
+from contracts.subjects import UPLOADS_BUCKET
 from contracts.topology import CONSUMERS
-from tests.chaos.faults import TARGETS, draw_faults
+from tests.chaos.faults import draw_faults
 from tests.chaos.killer import Killer, Recovery
 from tests.chaos.ledger import Ledger
 from tests.chaos.observation import Observation, ask_api, read_database, read_index
@@ -25,6 +26,7 @@ from tests.platform_process import RunningPlatform, rag, running_platform
 # So long nothing may wait or be in work before it counts as the end: a fact may still be on its way to a consumer.
 QUIET_SECONDS: Final = 2.0
 QUIET_POLL_SECONDS: Final = 0.5
+UPLOADS_STREAM: Final = f"OBJ_{UPLOADS_BUCKET}"
 API_SECONDS: Final = 30.0
 OPENING_SECONDS: Final = 90.0
 # What repairs differences by itself would hide them from the verdict; it is run by hand in the end.
@@ -33,15 +35,17 @@ SETTINGS: Final = {"RAG_PERSISTENCE_RECONCILE_INTERVAL_SECONDS": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a run is made of; the same options with the same seed plan the same writes and faults."""
+    """What a run is made of; the same options with the same seed plan the same writes and faults.
+
+    Every process is killed `kills` times; those with `freeze_seconds` are frozen `freezes` times for so long.
+    """
 
     seed: int
     documents: int
     seconds: float
     kills: int
     freezes: int
-    freeze_seconds: float
-    frozen: tuple[str, ...] = TARGETS
+    freeze_seconds: Mapping[str, float]
     queries_per_second: float = 4.0
     settle_seconds: float = 300.0
 
@@ -99,8 +103,8 @@ async def _under_faults(platform: RunningPlatform, outcome: Outcome, say: Callab
     faults = draw_faults(
         options.seed,
         options.seconds,
-        kills=dict.fromkeys(TARGETS, options.kills),
-        freezes=dict.fromkeys(options.frozen, options.freezes),
+        kills=options.kills,
+        freezes=options.freezes,
         freeze_seconds=options.freeze_seconds,
     )
     async with httpx.AsyncClient() as http:
@@ -123,7 +127,8 @@ async def _under_faults(platform: RunningPlatform, outcome: Outcome, say: Callab
         await asking
         left = await _settle(processes, options.settle_seconds)
         outcome.settle_seconds = time.monotonic() - started - outcome.busy_seconds
-        outcome.observation.stored = await processes.stored()
+        outcome.observation.stored = await processes.stored("messages")
+        outcome.observation.upload_bytes = (await processes.stored("bytes"))[UPLOADS_STREAM]
     outcome.queries, outcome.recoveries, outcome.problems = queries.log, killer.recoveries, killer.problems
     if left:
         outcome.findings.append(Finding(Wrong.STATE, "*", f"not settled after {options.settle_seconds:g} s: {left}"))

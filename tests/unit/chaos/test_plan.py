@@ -2,6 +2,7 @@
 
 import base64
 import json
+from functools import partial
 
 import pytest
 
@@ -69,11 +70,11 @@ def test_some_documents_need_the_object_store_and_some_several_batches() -> None
 
 
 def test_faults_of_a_process_do_not_overlap_and_all_happen_in_time() -> None:
-    planned = draw_faults(1, 900, kills=dict.fromkeys(TARGETS, 5), freezes=dict.fromkeys(TARGETS, 5), freeze_seconds=40)
+    draw = partial(draw_faults, seconds=900, kills=5, freezes=5, freeze_seconds=dict.fromkeys(TARGETS, 40.0))
+    planned = draw(1)
 
-    assert planned == draw_faults(
-        1, 900, kills=dict.fromkeys(TARGETS, 5), freezes=dict.fromkeys(TARGETS, 5), freeze_seconds=40
-    )
+    assert planned == draw(1)
+    assert planned != draw(2)
     for target, faults in planned.items():
         assert [fault.kind for fault in faults].count(Kind.KILL) == 5
         assert {fault.target for fault in faults} == {target}
@@ -84,4 +85,4 @@ def test_faults_of_a_process_do_not_overlap_and_all_happen_in_time() -> None:
 
 def test_faults_that_do_not_fit_into_the_time_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit into 100 s"):
-        draw_faults(1, 100, kills={}, freezes={"parser": 3}, freeze_seconds=40)
+        draw_faults(1, 100, kills=0, freezes=3, freeze_seconds={"parser": 40})
