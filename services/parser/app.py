@@ -12,6 +12,7 @@ from services.parser.errors import SandboxUnavailable
 from services.parser.handlers import ParserHandlers
 from services.parser.jobs import JobLimits
 from services.parser.payloads import Payloads
+from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
@@ -32,6 +33,7 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
         handlers = ParserHandlers(
             sandbox,
             payloads,
+            Recorded(service.requester),
             service.publisher,
             job_limits(settings, service.client.max_payload),
             backpressure_seconds=settings.parser_backpressure_seconds,

@@ -10,13 +10,20 @@ from contracts.facts import DocumentParsed
 from services.parser.document import Chunk
 from services.parser.errors import ExtractionError, SandboxUnavailable
 from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
-from services.parser.payloads import Payload, Payloads
+from services.parser.payloads import ObjectMissing, Payload, Payloads
+from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox
 from shared.errors import Overloaded, Rejected, Unavailable
+from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher, message_id
 
+log = get_logger(__name__)
+
 QUEUE_FULL_PAUSE_SECONDS = 0.5
+# So often an object is looked for before its document is given up, and so long apart.
+OBJECT_TRIES = 3
+OBJECT_RETRY_SECONDS = 1.0
 
 
 class ParserHandlers:
@@ -26,6 +33,7 @@ class ParserHandlers:
         self,
         sandbox: Sandbox,
         payloads: Payloads,
+        recorded: Recorded,
         publisher: Publisher,
         limits: JobLimits,
         *,
@@ -33,6 +41,7 @@ class ParserHandlers:
     ) -> None:
         self._sandbox = sandbox
         self._payloads = payloads
+        self._recorded = recorded
         self._publisher = publisher
         self._limits = limits
         self._backpressure_seconds = backpressure_seconds
@@ -41,7 +50,11 @@ class ParserHandlers:
         """Parse one revision of a document; Rejected carries the code that people will read."""
         if message.op != "upsert":
             return
-        payload = await self._payloads.fetch(message)
+        try:
+            payload = await self._payloads.fetch(message)
+        except ObjectMissing:
+            await self._require_parsed(message, delivery)
+            return
         try:
             await self._parse(message, payload, delivery)
         except ExtractionError as error:
@@ -51,6 +64,20 @@ class ParserHandlers:
         if payload.object_name is not None:
             # After the acknowledgement: a redelivery before it still needs the payload.
             delivery.after_ack.append(partial(self._payloads.remove, payload.object_name))
+
+    async def _require_parsed(self, message: IngestMessage, delivery: Delivery) -> None:
+        """Return when an earlier delivery parsed the revision, after which its payload is removed; raise otherwise.
+
+        A process that was stopped for long, or a broker that forgot an acknowledgement as it was killed, has a message
+        delivered again that is done. What was said of it may still be on its way to persistence.
+        """
+        if await self._recorded.is_parsed(delivery.tenant, message.derived_id(), delivery.sequence):
+            log.info("parsed_before", document_id=message.derived_id(), revision=delivery.sequence)
+            return
+        missing = f"object {message.object!r} is not in the store"
+        if delivery.deliveries < OBJECT_TRIES:
+            raise Unavailable(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
+        raise ObjectMissing(missing, field="object")
 
     async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> None:
         job = ExtractionJob(
