@@ -29,6 +29,9 @@ BULKY_BYTES: Final = 1_200_000
 NATS_SHARE: Final = 0.5
 # A later write of a document follows at once (the earlier one is then still under way) or after a while.
 AT_ONCE_SHARE: Final = 0.5
+# So many writes come within a moment before something is done to a process: what is in its hands then is what counts.
+TIMED_SHARE: Final = 0.5
+TIMED_SECONDS: Final = 0.8
 _NOUNS: Final = (
     "harbour",
     "lantern",
@@ -135,9 +138,12 @@ class Plan:
         return sum(history[-1].ending is ending for history in self.histories.values())
 
 
-def make_plan(seed: int, documents: int, seconds: float) -> Plan:
-    """Return what to send within `seconds`; the same for the same arguments."""
-    return _Planner(seed, documents, seconds).plan()
+def make_plan(seed: int, documents: int, seconds: float, moments: Sequence[float] = ()) -> Plan:
+    """Return what to send within `seconds`, half of it just before one of the `moments`.
+
+    The same arguments give the same plan.
+    """
+    return _Planner(seed, documents, seconds, moments).plan()
 
 
 def sentence(document_id: str, edition: int, number: int) -> str:
@@ -157,11 +163,12 @@ def text_of(document_id: str, edition: int, sentences: int) -> str:
 
 
 class _Planner:
-    def __init__(self, seed: int, documents: int, seconds: float) -> None:
+    def __init__(self, seed: int, documents: int, seconds: float, moments: Sequence[float]) -> None:
         self._seed = seed
         self._random = random.Random(seed)
         self._documents = documents
         self._seconds = seconds
+        self._moments = sorted(moments)
 
     def plan(self) -> Plan:
         poison = max(len(_POISON), round(self._documents * POISON_SHARE))
@@ -186,10 +193,16 @@ class _Planner:
 
     def _first(self) -> float:
         # The last tenth of the time belongs to the last updates and deletes.
-        return self._random.uniform(0, self._seconds * 0.9)
+        return self._between(0.0, self._seconds * 0.9)
 
     def _later(self, at: float) -> float:
-        return at if self._random.random() < AT_ONCE_SHARE else self._random.uniform(at, self._seconds)
+        return at if self._random.random() < AT_ONCE_SHARE else self._between(at, self._seconds)
+
+    def _between(self, start: float, end: float) -> float:
+        near = [moment for moment in self._moments if start + TIMED_SECONDS <= moment <= end]
+        if near and self._random.random() < TIMED_SHARE:
+            return self._random.choice(near) - self._random.uniform(0, TIMED_SECONDS)
+        return self._random.uniform(start, end)
 
     def _channel(self) -> Channel:
         return Channel.NATS if self._random.random() < NATS_SHARE else Channel.HTTP
@@ -214,7 +227,7 @@ class _Planner:
         size = self._random.random()
         fields: dict[str, Any] = {"id": name, "collection": COLLECTION, "metadata": {"edition": edition}}
         channel = self._channel()
-        sentences = self._random.choice((3, 4, 6, 8, 12, 30))
+        sentences = self._random.choice((3, 4, 8, 15, 30, 60))
         if size < LONG_SHARE:
             sentences = LONG_SENTENCES
         text = text_of(name, edition, sentences)

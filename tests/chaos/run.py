@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ import httpx
 
 from contracts.subjects import UPLOADS_BUCKET
 from contracts.topology import CONSUMERS
-from tests.chaos.faults import draw_faults
+from tests.chaos.faults import Fault, draw_faults
 from tests.chaos.killer import Killer, Recovery
 from tests.chaos.ledger import Ledger
 from tests.chaos.observation import Observation, ask_api, read_database, read_index
@@ -73,11 +73,19 @@ class Outcome:
 
 def run(options: Options, data: Path, say: Callable[[str], None]) -> Outcome:
     """Run and judge; the platform's data stays in `data`."""
-    outcome = Outcome(options, make_plan(options.seed, options.documents, options.seconds))
+    faults = draw_faults(
+        options.seed,
+        options.seconds,
+        kills=options.kills,
+        freezes=options.freezes,
+        freeze_seconds=options.freeze_seconds,
+    )
+    moments = [fault.at for of_one in faults.values() for fault in of_one]
+    outcome = Outcome(options, make_plan(options.seed, options.documents, options.seconds, moments))
     with running_platform(data, **SETTINGS) as platform:
         say(f"seed {options.seed}: {outcome.plan.writes} writes of {options.documents} documents")
         _open(platform.url, outcome)
-        asyncio.run(_under_faults(platform, outcome, say))
+        asyncio.run(_under_faults(platform, outcome, faults, say))
         say(f"settled after {outcome.settle_seconds:.1f} s; looking")
         with httpx.Client(base_url=platform.url, timeout=API_SECONDS) as http:
             ask_api(http, outcome.plan, outcome.observation)
@@ -98,15 +106,10 @@ def _open(url: str, outcome: Outcome) -> None:
     outcome.ledger.accept(write, receipt["revision"], attempts=1)
 
 
-async def _under_faults(platform: RunningPlatform, outcome: Outcome, say: Callable[[str], None]) -> None:
+async def _under_faults(
+    platform: RunningPlatform, outcome: Outcome, faults: Mapping[str, Sequence[Fault]], say: Callable[[str], None]
+) -> None:
     options = outcome.options
-    faults = draw_faults(
-        options.seed,
-        options.seconds,
-        kills=options.kills,
-        freezes=options.freezes,
-        freeze_seconds=options.freeze_seconds,
-    )
     async with httpx.AsyncClient() as http:
         processes = Processes(platform, http)
         killer = Killer(processes, faults, answered=lambda kind, since: queries.log.answered(kind, since))

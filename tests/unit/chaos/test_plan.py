@@ -9,7 +9,7 @@ import pytest
 from contracts.codec import DecodeError, decode
 from contracts.documents import IngestMessage
 from tests.chaos.faults import TARGETS, Kind, draw_faults
-from tests.chaos.plan import BULKY_BYTES, OPENING, Channel, Ending, make_plan
+from tests.chaos.plan import BULKY_BYTES, OPENING, TIMED_SECONDS, Channel, Ending, make_plan
 
 DOCUMENTS = 500
 SECONDS = 600.0
@@ -47,6 +47,14 @@ def test_the_writes_of_a_document_follow_one_another_within_the_time() -> None:
         assert moments[0] >= 0
         assert moments[-1] <= SECONDS
         assert len({write.key for write in history}) == len(history)
+
+
+def test_half_of_the_writes_come_just_before_the_moments_that_count() -> None:
+    plan = make_plan(8, DOCUMENTS, SECONDS, [100.0, 300.0])
+    firsts = [history[0].at for history in plan.histories.values()]
+    timed = [at for at in firsts if any(0 <= moment - at <= TIMED_SECONDS for moment in (100.0, 300.0))]
+
+    assert 0.4 < len(timed) / len(firsts) < 0.6
 
 
 def test_only_poison_breaks_the_schema() -> None:
