@@ -33,8 +33,7 @@ class Recovery:
     """One fault and what followed, in seconds after the kill or after the end of the freeze; None when it never came.
 
     `ready_seconds` until the process said so, `working_seconds` until it took messages again and callers were answered,
-    `done_seconds` until all that had been in its hands was settled. `own_seconds` is `working_seconds` without the time
-    in which another process was dead, frozen or starting.
+    `done_seconds` until all that had been in its hands was settled. Faults of others count in, where they overlap.
     """
 
     fault: Fault
@@ -42,7 +41,6 @@ class Recovery:
     ready_seconds: float | None = None
     working_seconds: float | None = None
     done_seconds: float | None = None
-    own_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -132,20 +130,6 @@ class Killer:
         recovery.working_seconds, recovery.done_seconds = await self._works(fault.target, started, until)
         if recovery.done_seconds is None:
             self.problems.append(f"{fault.target} was not at work {RECOVERY_SECONDS:g} s after a {fault.kind}")
-        if recovery.working_seconds is not None:
-            others = self._others_away_seconds(fault.target, started, started + recovery.working_seconds)
-            recovery.own_seconds = recovery.working_seconds - others
-
-    def _others_away_seconds(self, name: str, since: float, until: float) -> float:
-        """Return for how much of a span at least one other process was away."""
-        spans = [each for other, all_of_it in self._away.items() if other != name for each in all_of_it]
-        total, reached = 0.0, since
-        for span in sorted(spans, key=lambda each: each.since):
-            end = min(span.until or until, until)
-            if end > reached:
-                total += end - max(reached, min(span.since, end))
-                reached = end
-        return total
 
     async def _works(self, name: str, started: float, until: float) -> tuple[float | None, float | None]:
         """Return when the process was seen at work, and when it was through with what had been in its hands."""

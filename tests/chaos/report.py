@@ -18,7 +18,6 @@ MAX_SHOWN: Final = 40
 MEASURES: Final[Mapping[str, str]] = {
     "ready_seconds": "ready",
     "working_seconds": "at work",
-    "own_seconds": "… of its own",
     "done_seconds": "all settled",
 }
 
@@ -96,7 +95,6 @@ def _fault(recovery: Recovery) -> dict[str, Any]:
         "ready_seconds": recovery.ready_seconds,
         "working_seconds": recovery.working_seconds,
         "done_seconds": recovery.done_seconds,
-        "own_seconds": recovery.own_seconds,
     }
 
 

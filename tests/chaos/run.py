@@ -89,9 +89,11 @@ def run(options: Options, data: Path, say: Callable[[str], None]) -> Outcome:
         say(f"settled after {outcome.settle_seconds:.1f} s; looking")
         with httpx.Client(base_url=platform.url, timeout=API_SECONDS) as http:
             ask_api(http, outcome.plan, outcome.observation)
-        outcome.observation.reconciliation = _reconcile(platform.url)
     outcome.observation.rows = read_database(data)
     outcome.observation.points = read_index(data)
+    # Last, because it repairs what it finds.
+    with running_platform(data, **SETTINGS) as platform:
+        outcome.observation.reconciliation = _reconcile(platform.url)
     outcome.findings += judge(outcome.plan, outcome.ledger, outcome.observation)
     return outcome
 
