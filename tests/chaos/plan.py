@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 COLLECTION: Final = "chaos"
-OPENING: Final = "opening"
+OPENING: Final = "docxfirst"
 UPDATED_SHARE: Final = 0.10
 DELETED_SHARE: Final = 0.10
 POISON_SHARE: Final = 0.02
