@@ -20,9 +20,9 @@ DELETED_SHARE: Final = 0.10
 POISON_SHARE: Final = 0.02
 # Of the deleted ones: sent again after the delete.
 REVIVED_SHARE: Final = 0.10
-# Several batches each, so that a document is complete only when all of them are.
-LONG_SHARE: Final = 0.004
-LONG_SENTENCES: Final = 1_500
+# Several batches each, so that a document is complete only when all of them are; every line is a chunk of its own.
+LONG_SHARE: Final = 0.02
+LONG_SENTENCES: Final = 150
 # Over the broker's message limit, so that they go through the object store; nearly all of it is not text.
 BULKY_SHARE: Final = 0.01
 BULKY_BYTES: Final = 1_200_000
@@ -162,6 +162,12 @@ def text_of(document_id: str, edition: int, sentences: int) -> str:
     return "\n\n".join(paragraphs)
 
 
+def sections_of(document_id: str, edition: int, sentences: int) -> str:
+    """Return the same lines as Markdown, each under a heading of its own."""
+    lines = (sentence(document_id, edition, number) for number in range(sentences))
+    return "\n\n".join(f"## Part {number}\n\n{line}" for number, line in enumerate(lines))
+
+
 class _Planner:
     def __init__(self, seed: int, documents: int, seconds: float, moments: Sequence[float]) -> None:
         self._seed = seed
@@ -230,6 +236,8 @@ class _Planner:
         sentences = self._random.choice((3, 4, 8, 15, 30, 60))
         if size < LONG_SHARE:
             sentences = LONG_SENTENCES
+            fields |= {"media_type": "text/markdown", "text": sections_of(name, edition, sentences)}
+            return self._writing(name, channel, at, edition, sentences, fields)
         text = text_of(name, edition, sentences)
         if LONG_SHARE <= size < LONG_SHARE + BULKY_SHARE:
             # The object store is the gateway's to fill: a producer of its own would have to do it itself.
@@ -237,16 +245,13 @@ class _Planner:
             fields |= {"media_type": "text/html", "content": base64.b64encode(_bulky_page(text)).decode()}
         else:
             fields["text"] = text
-        return Write(
-            f"{name}-{edition}",
-            name,
-            channel,
-            at,
-            Ending.INDEXED,
-            edition=edition,
-            sentences=sentences,
-            fields=fields,
-        )
+        return self._writing(name, channel, at, edition, sentences, fields)
+
+    def _writing(
+        self, name: str, channel: Channel, at: float, edition: int, sentences: int, fields: Mapping[str, Any]
+    ) -> Write:
+        key = f"{name}-{edition}"
+        return Write(key, name, channel, at, Ending.INDEXED, edition=edition, sentences=sentences, fields=fields)
 
     def _poison(self, name: str, number: int) -> list[Write]:
         kind = _POISON[number % len(_POISON)]

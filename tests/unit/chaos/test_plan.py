@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from contracts.chunks import MAX_CHUNKS_PER_BATCH
 from contracts.codec import DecodeError, decode
 from contracts.documents import IngestMessage
 from tests.chaos.faults import TARGETS, Kind, draw_faults
@@ -74,7 +75,7 @@ def test_some_documents_need_the_object_store_and_some_several_batches() -> None
 
     assert all(len(base64.b64decode(write.fields["content"])) > BULKY_BYTES for write in bulky)
     assert bulky
-    assert max(write.sentences for write in writes) > 1_000
+    assert max(write.sentences for write in writes) > 2 * MAX_CHUNKS_PER_BATCH
 
 
 def test_faults_of_a_process_do_not_overlap_and_all_happen_in_time() -> None:
