@@ -9,6 +9,7 @@ from contracts.messages import Message
 from contracts.reads import DocumentView
 from contracts.reconciliation import FencesReply, FencesRequest, IndexFence
 from contracts.retrieval import FenceReply, FenceRequest
+from services.gateway.nats_intake import Intake
 from services.gateway.reads import Reads, no_document
 from services.gateway.recent import RecentWrites
 from shared.errors import Unavailable
@@ -31,19 +32,22 @@ class Deleted:
 class Deletion:
     """Records deletes and has the index hide what they delete."""
 
-    def __init__(self, publisher: Publisher, requester: Requester, reads: Reads, recent: RecentWrites) -> None:
+    def __init__(
+        self, publisher: Publisher, requester: Requester, reads: Reads, recent: RecentWrites, intake: Intake
+    ) -> None:
         self._publisher = publisher
         self._requester = requester
         self._reads = reads
         self._recent = recent
+        self._intake = intake
 
     async def delete(self, tenant: str, document_id: str) -> Deleted:
         """Return once the delete is stored and the document is invisible on every replica.
 
-        NotFound when there is no such document; Unavailable with code `delete_not_confirmed` when the delete is stored
-        but the index could not be told.
+        NotFound when there is no such document; Unavailable with code `not_recorded_yet` while it may be one of those
+        that are still to be recorded, `delete_not_confirmed` when the delete is stored but the index could not be told.
         """
-        view = await self._reads.recorded(tenant, document_id)
+        view = await self._known(tenant, document_id)
         deleted = self._deleted_before(tenant, document_id, view) or await self._record(tenant, document_id, view)
         fence = FenceRequest(tenant=tenant, document_id=document_id, floor=deleted.revision)
         await self._hide(subjects.INDEX_FENCE, fence, FenceReply, deleted.revision)
@@ -59,6 +63,15 @@ class Deletion:
         fence = IndexFence(tenant=tenant, collection=name, floor=revision)
         await self._hide(subjects.INDEX_FENCES, FencesRequest(fences=[fence]), FencesReply, revision)
         return Deleted(name, revision)
+
+    async def _known(self, tenant: str, document_id: str) -> DocumentView | None:
+        """Return the document as it is recorded; None when this replica alone knows of it, or nobody."""
+        view = await self._reads.recorded(tenant, document_id)
+        if view is None and self._recent.find(tenant, document_id) is None:
+            # Accepted by another replica, or straight from a producer: a wrong "not found" would leave it searchable.
+            await self._intake.catch_up()
+            view = await self._reads.recorded(tenant, document_id)
+        return view
 
     def _deleted_before(self, tenant: str, document_id: str, view: DocumentView | None) -> Deleted | None:
         write = self._recent.find(tenant, document_id)

@@ -13,6 +13,7 @@ from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
 from services.gateway.pipeline import Pipeline
@@ -56,6 +57,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     recent = RecentWrites(keep_seconds=settings.gateway_recent_seconds, max_entries=settings.gateway_max_recent)
     reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
     uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
+    intake = Intake(client, settle_seconds=settings.gateway_settle_seconds)
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
@@ -74,7 +76,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         patient_requester=patient,
         reads=reads,
         ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
-        deletion=Deletion(publisher, requester, reads, recent),
+        deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
         notices=notices,
         progress=DocumentProgress(

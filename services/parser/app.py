@@ -15,6 +15,7 @@ from services.parser.handlers import ParserHandlers
 from services.parser.jobs import JobLimits
 from services.parser.parsing import DocumentParser
 from services.parser.payloads import Payloads
+from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
 from shared import models
@@ -44,6 +45,7 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
             parser = DocumentParser(
                 sandbox,
                 payloads,
+                Recorded(service.requester),
                 service.publisher,
                 turns,
                 job_limits(settings, service.client.max_payload),

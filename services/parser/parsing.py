@@ -10,14 +10,21 @@ from contracts.facts import DocumentParsed
 from services.parser.document import Chunk
 from services.parser.errors import ExtractionError, SandboxUnavailable
 from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
-from services.parser.payloads import Payload, Payloads
+from services.parser.payloads import ObjectMissing, Payload, Payloads
+from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox
 from services.parser.turns import Turns
 from shared.errors import Overloaded, Rejected, Unavailable
+from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher, message_id
 
+log = get_logger(__name__)
+
 QUEUE_FULL_PAUSE_SECONDS = 0.5
+# So often an object is looked for before its document is given up, and so long apart.
+OBJECT_TRIES = 3
+OBJECT_RETRY_SECONDS = 1.0
 
 
 class DocumentParser:
@@ -27,6 +34,7 @@ class DocumentParser:
         self,
         sandbox: Sandbox,
         payloads: Payloads,
+        recorded: Recorded,
         publisher: Publisher,
         turns: Turns,
         limits: JobLimits,
@@ -35,6 +43,7 @@ class DocumentParser:
     ) -> None:
         self._sandbox = sandbox
         self._payloads = payloads
+        self._recorded = recorded
         self._publisher = publisher
         self._turns = turns
         self._limits = limits
@@ -42,13 +51,31 @@ class DocumentParser:
 
     async def parse(self, message: IngestMessage, delivery: Delivery) -> None:
         """Parse one revision of a document; Rejected carries the code that people will read."""
-        payload = await self._payloads.fetch(message)
+        try:
+            payload = await self._payloads.fetch(message)
+        except ObjectMissing:
+            await self._require_parsed(message, delivery)
+            return
         try:
             await self._parse(message, payload, delivery)
         except ExtractionError as error:
             raise Rejected(error.message, code=error.code, field="content") from None
         except SandboxUnavailable as error:
             raise Unavailable(str(error)) from None
+
+    async def _require_parsed(self, message: IngestMessage, delivery: Delivery) -> None:
+        """Return when an earlier delivery parsed the revision, after which its payload is removed; raise otherwise.
+
+        A process that was stopped for long, or a broker that forgot an acknowledgement as it was killed, has a message
+        delivered again that is done. What was said of it may still be on its way to persistence.
+        """
+        if await self._recorded.is_parsed(delivery.tenant, message.derived_id(), delivery.sequence):
+            log.info("parsed_before", document_id=message.derived_id(), revision=delivery.sequence)
+            return
+        missing = f"object {message.object!r} is not in the store"
+        if delivery.deliveries < OBJECT_TRIES:
+            raise Unavailable(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
+        raise ObjectMissing(missing, field="object")
 
     async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> None:
         job = ExtractionJob(

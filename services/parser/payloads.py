@@ -13,6 +13,12 @@ from contracts.documents import IngestMessage
 from shared.errors import Rejected, Unavailable
 
 
+class ObjectMissing(Rejected):
+    """The object store holds no such object; a message that was worked off before finds it so too."""
+
+    code = "object_missing"
+
+
 @dataclass(frozen=True, slots=True)
 class Payload:
     """Content with what its producer says of it; `object_name` is set when it came through the object store."""
@@ -33,7 +39,7 @@ class Payloads:
         self._max_bytes = max_bytes
 
     async def fetch(self, message: IngestMessage) -> Payload:
-        """Return the content; Rejected when it is gone or too large, Unavailable when the store does not answer."""
+        """Return the content; ObjectMissing, Rejected when too large, Unavailable when the store does not answer."""
         if message.text is not None:
             return Payload(self._bounded(message.text.encode()), message.media_type or "text/plain; charset=utf-8")
         if message.content is not None:
@@ -58,7 +64,7 @@ class Payloads:
             async with asyncio.timeout(self._timeout_seconds):
                 return (await uploads.get(name)).data or b""
         except NotFoundError:
-            raise Rejected(f"object {name!r} is not in the store", code="object_missing", field="object") from None
+            raise ObjectMissing(f"object {name!r} is not in the store", field="object") from None
         except (NatsError, TimeoutError) as error:
             raise Unavailable(f"object {name!r} could not be read: {type(error).__name__}") from error
 

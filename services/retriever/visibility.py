@@ -24,8 +24,9 @@ def visible_hits(hits: Sequence[Hit], fences: Mapping[str, Fence], limit: int) -
     """Return the first `limit` hits that may be shown, in their order; no two show different revisions of a document.
 
     Nothing of a collection is shown from below the collection's floor. A document with a fully indexed revision shows
-    that one alone. Without one (its first indexing goes on, or it was deleted and comes back) it shows the highest
-    revision at or above its floor among these hits.
+    that one alone. Without one (its first indexing goes on, or it was deleted and comes back) it shows the lowest
+    revision at or above its floor among these hits: that one is complete first, or is removed for the next one, so that
+    what was seen of a later one is not unseen when its fence is raised.
     """
     kept = [hit for hit in hits if hit.revision >= _floor_of_collection(hit, fences)]
     gone = {(hit.document_id, hit.revision) for hit in hits} - {(hit.document_id, hit.revision) for hit in kept}
@@ -58,7 +59,7 @@ def _shown_revisions(
         if fence is not None and _has_visible(fence) and (hit.document_id, fence.visible) not in gone:
             shown[hit.document_id] = fence.visible
         elif fence is None or hit.revision >= fence.floor:
-            shown[hit.document_id] = max(hit.revision, shown.get(hit.document_id, 0))
+            shown[hit.document_id] = min(hit.revision, shown.get(hit.document_id, hit.revision))
     return shown
 
 

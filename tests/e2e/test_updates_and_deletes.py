@@ -30,6 +30,7 @@ class Searcher(threading.Thread):
         self.searches = 0
         self.problems: list[str] = []
         self.deleted: dict[str, int] = {}
+        self._seen: defaultdict[str, int] = defaultdict(int)
         self._url = url
         self._stopped = threading.Event()
 
@@ -58,6 +59,9 @@ class Searcher(threading.Thread):
                 self.problems.append(f"{name} shows editions {editions} at once")
             if min(editions) <= gone.get(name, -1):
                 self.problems.append(f"{name} shows edition {editions} after its delete")
+            if max(editions) < self._seen[name]:
+                self.problems.append(f"{name} went back from {self._seen[name]} to {editions}")
+            self._seen[name] = max(editions)
 
 
 def send(api: httpx.Client, *documents: dict[str, str], wait_s: float = 60) -> None:

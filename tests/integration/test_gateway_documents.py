@@ -271,6 +271,30 @@ async def test_deleting_what_never_was_is_refused(stand: Stand) -> None:
     assert await stand.ingested() == 0
 
 
+async def test_what_may_still_be_on_its_way_is_not_reported_as_missing_to_who_deletes_it(
+    nats_broker: NatsServer,
+) -> None:
+    """INVARIANT: deleted is gone. A "not found" for what a producer has published would leave it to be searched."""
+    async with running_stand(nats_broker, gateway_settle_seconds=0.1) as stand:
+        stand.persistence.recording.clear()
+        await stand.client.jetstream().publish(subjects.ingest(TENANT), b'{"id": "b", "text": "Water."}')
+        response = await stand.http.delete("/v1/documents/b")
+        assert (response.status_code, response.json()["code"]) == (503, "not_recorded_yet")
+        assert "Retry-After" in response.headers
+        stand.persistence.recording.set()
+        await eventually(lambda: "b" in stand.persistence.documents, "the document is recorded")
+        assert (await stand.http.delete("/v1/documents/b")).status_code == 202
+
+
+async def test_a_document_straight_from_a_producer_can_be_deleted_at_once(stand: Stand) -> None:
+    stand.persistence.recording.clear()
+    await stand.client.jetstream().publish(subjects.ingest(TENANT), b'{"id": "b", "text": "Water."}')
+    deleting = asyncio.create_task(stand.http.delete("/v1/documents/b"))
+    await asyncio.sleep(0.05)
+    stand.persistence.recording.set()
+    assert (await deleting).status_code == 202
+
+
 async def test_a_delete_that_the_index_does_not_confirm_says_so_and_can_be_confirmed_later(stand: Stand) -> None:
     await stand.http.post("/v1/documents", json={"documents": [document()]})
     stand.retriever.failure = RuntimeError("the index is broken")
