@@ -2,7 +2,6 @@
 
 from functools import partial
 
-<<<<<<< HEAD
 from opentelemetry.trace import SpanKind, Tracer
 
 from contracts import subjects, topology
@@ -15,87 +14,30 @@ from shared.messaging.early_work import EarlyWork
 from shared.messaging.fair_lane import WaitingMessage
 from shared.metrics import FairnessMetrics
 from shared.telemetry import span
-=======
-from contracts import subjects
-from contracts.chunks import ChunksReady, ChunkText, chunk_id
-from contracts.documents import IngestMessage
-from contracts.facts import DocumentParsed
-from services.parser.document import Chunk
-from services.parser.errors import ExtractionError, SandboxUnavailable
-from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
-from services.parser.payloads import ObjectMissing, Payload, Payloads
-from services.parser.recorded import Recorded
-from services.parser.sandbox import Sandbox
-from shared.errors import Overloaded, Rejected, Unavailable
-from shared.logs import get_logger
-from shared.messaging.delivery import Delivery
-from shared.messaging.publishing import Publisher, message_id
-
-log = get_logger(__name__)
-
-QUEUE_FULL_PAUSE_SECONDS = 0.5
-# So often an object is looked for before its document is given up, and so long apart.
-OBJECT_TRIES = 3
-OBJECT_RETRY_SECONDS = 1.0
->>>>>>> chaos
 
 
 class ParserHandlers:
     """Turns each ingestion message into batches of chunks; a delete is persistence's business alone."""
 
     def __init__(
-<<<<<<< HEAD
         self, parser: DocumentParser, payloads: Payloads, early: EarlyWork, tracer: Tracer, metrics: FairnessMetrics
     ) -> None:
         self._parser, self._payloads, self._early = parser, payloads, early
         self._tracer, self._metrics = tracer, metrics
-=======
-        self,
-        sandbox: Sandbox,
-        payloads: Payloads,
-        recorded: Recorded,
-        publisher: Publisher,
-        limits: JobLimits,
-        *,
-        backpressure_seconds: float,
-    ) -> None:
-        self._sandbox = sandbox
-        self._payloads = payloads
-        self._recorded = recorded
-        self._publisher = publisher
-        self._limits = limits
-        self._backpressure_seconds = backpressure_seconds
->>>>>>> chaos
 
     async def on_ingest(self, message: IngestMessage, delivery: Delivery) -> None:
         """Parse one revision of a document, unless that was done early; Rejected carries what people will read."""
         if message.op != "upsert":
             return
-<<<<<<< HEAD
         with self._early.serving(delivery.tenant, delivery.sequence):
             if await self._early.was_done(delivery.sequence):
                 self._metrics.early.add(1, {"outcome": "known"})
             else:
                 await self._parser.parse(message, delivery)
         if message.object is not None:
-=======
-        try:
-            payload = await self._payloads.fetch(message)
-        except ObjectMissing:
-            await self._require_parsed(message, delivery)
-            return
-        try:
-            await self._parse(message, payload, delivery)
-        except ExtractionError as error:
-            raise Rejected(error.message, code=error.code, field="content") from None
-        except SandboxUnavailable as error:
-            raise Unavailable(str(error)) from None
-        if payload.object_name is not None:
->>>>>>> chaos
             # After the acknowledgement: a redelivery before it still needs the payload.
             delivery.after_ack.append(partial(self._payloads.remove, message.object))
 
-<<<<<<< HEAD
     async def on_early(self, waiting: WaitingMessage) -> None:
         """Parse a message that the durable has yet to give out; its payload stays for that."""
         delivery = waiting.as_delivery(topology.PARSER)
@@ -105,94 +47,3 @@ class ParserHandlers:
             message = decode(IngestMessage, waiting.payload)
             if message.op == "upsert":
                 await self._parser.parse(message, delivery)
-=======
-    async def _require_parsed(self, message: IngestMessage, delivery: Delivery) -> None:
-        """Return when an earlier delivery parsed the revision, after which its payload is removed; raise otherwise.
-
-        A process that was stopped for long, or a broker that forgot an acknowledgement as it was killed, has a message
-        delivered again that is done. What was said of it may still be on its way to persistence.
-        """
-        if await self._recorded.is_parsed(delivery.tenant, message.derived_id(), delivery.sequence):
-            log.info("parsed_before", document_id=message.derived_id(), revision=delivery.sequence)
-            return
-        missing = f"object {message.object!r} is not in the store"
-        if delivery.deliveries < OBJECT_TRIES:
-            raise Unavailable(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
-        raise ObjectMissing(missing, field="object")
-
-    async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> None:
-        job = ExtractionJob(
-            content=payload.content,
-            media_type=payload.media_type,
-            filename=message.filename,
-            title=message.title,
-            limits=self._limits,
-        )
-        batches = 0
-        async with self._sandbox.extract(job) as extraction:
-            async for batch in extraction:
-                await self._publish(_ready(message, delivery, extraction.title, batches, batch), delivery)
-                batches += 1
-            outcome = extraction.outcome
-        await self._publisher.publish_fact(
-            DocumentParsed(
-                tenant=delivery.tenant,
-                document_id=message.derived_id(),
-                revision=delivery.sequence,
-                batches=batches,
-                chunks=outcome.chunks,
-                characters=outcome.characters,
-                media_type=outcome.media_type,
-                title=message.title or outcome.title,
-            ),
-            headers=delivery.forwarded_headers,
-        )
-
-    async def _publish(self, ready: ChunksReady, delivery: Delivery) -> None:
-        """Wait for room in the queue rather than parse again, but not for longer than is fair to other documents."""
-        until = asyncio.get_running_loop().time() + self._backpressure_seconds
-        while True:
-            try:
-                await self._publisher.publish(
-                    subjects.CHUNKS_READY,
-                    ready,
-                    tenant=ready.tenant,
-                    message_id=message_id(ready.document_id, ready.revision, "chunks", ready.batch),
-                    headers=delivery.forwarded_headers,
-                )
-                return
-            except Overloaded:
-                if asyncio.get_running_loop().time() >= until:
-                    raise
-            await asyncio.sleep(QUEUE_FULL_PAUSE_SECONDS)
-
-
-def _ready(
-    message: IngestMessage, delivery: Delivery, title: str | None, number: int, batch: ChunkBatch
-) -> ChunksReady:
-    tenant, document_id, revision = delivery.tenant, message.derived_id(), delivery.sequence
-    return ChunksReady(
-        tenant=tenant,
-        document_id=document_id,
-        revision=revision,
-        collection=message.collection,
-        title=message.title or title,
-        uri=message.uri,
-        metadata=message.metadata,
-        batch=number,
-        chunks=[_text(chunk, chunk_id(tenant, document_id, revision, chunk.ordinal)) for chunk in batch.chunks],
-    )
-
-
-def _text(chunk: Chunk, identity: str) -> ChunkText:
-    return ChunkText(
-        ordinal=chunk.ordinal,
-        chunk_id=identity,
-        text=chunk.text,
-        prefix=chunk.prefix,
-        page=chunk.page,
-        heading_path=chunk.heading_path,
-        char_start=chunk.char_start,
-        char_end=chunk.char_end,
-    )
->>>>>>> chaos

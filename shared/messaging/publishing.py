@@ -141,8 +141,10 @@ def _may_pass(error: Exception) -> bool:
 def _not_acknowledged(subject: str, error: Exception) -> Unavailable:
     template = subjects.template_of(subject)
     if isinstance(error, NoStreamResponseError):
-        return Unavailable(f"no stream takes {template} at the moment; if it stays so, run `rag provision`")
-    return Unavailable(f"the broker did not acknowledge a message on {template}: {type(error).__name__}")
+        message = f"no stream takes {template} at the moment; if it stays so, run `rag provision`"
+    else:
+        message = f"the broker did not acknowledge a message on {template}: {type(error).__name__}"
+    return Unavailable(message, away=True)
 
 
 def _refused(subject: str, error: Exception) -> Unavailable | Overloaded:
