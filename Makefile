@@ -40,7 +40,7 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
 	@exec $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-extended
-test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 4 minutes
+test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
 	@exec $(BIN)/python -m pytest tests/e2e tests/integration -m extended $(PYTEST_ARGS)
 
 .PHONY: test-unit

@@ -166,6 +166,7 @@ async def test_a_single_document_does_not_wait_for_the_backlog_of_another_tenant
         assert await stored(running.client, "DEAD") == []
 
 
+@pytest.mark.extended
 async def test_two_backlogs_share_the_embedder(nats_broker: NatsServer) -> None:
     async with stand(nats_broker, 1) as running:
         revisions = await running.backlog(HEAVY, 100) + await running.backlog("second", 100)
