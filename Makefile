@@ -38,7 +38,7 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser")
 	@exec $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 .PHONY: test-extended
-test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 2 minutes
+test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 5 minutes
 	@exec $(BIN)/python -m pytest tests/e2e -m extended $(PYTEST_ARGS)
 
 .PHONY: test-unit
