@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.js.errors import APIError
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -18,6 +19,7 @@ from contracts.documents import IngestMessage
 from contracts.messages import Message
 from contracts.queries import AskQuestion
 from contracts.retrieval import EmbedReply, EmbedRequest
+from shared.messaging.broker import PendingLimits
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import FULL_STREAM_ERRORS
 from shared.messaging.requests import Requester, respond
@@ -210,3 +212,30 @@ def counted(reader: InMemoryMetricReader) -> dict[str, int]:
     metrics = [one for each in found for scope in each.scope_metrics for one in scope.metrics]
     points = [point for metric in metrics if metric.name == "rag.work.expired" for point in metric.data.data_points]
     return {str(point.attributes["where"]): point.value for point in points}
+
+
+async def test_a_subscription_that_is_not_served_holds_no_more_than_its_limit(nats_broker: NatsServer) -> None:
+    """INVARIANT: memory is bounded. By default the client library keeps half a million messages of a subscription."""
+    gate, last = asyncio.Event(), asyncio.Event()
+    taken = 0
+
+    async def take(message: Msg) -> None:
+        nonlocal taken
+        taken += 1
+        await gate.wait()
+        if message.data == b"last":
+            last.set()
+
+    async with client_of(nats_broker.url) as server, client_of(nats_broker.url) as client:
+        await PendingLimits(messages=10).subscribe(server, "flood", take)
+        await server.flush()
+        for _ in range(100):
+            await client.publish("flood", b"x")
+        await client.flush()
+        await server.flush()
+        gate.set()
+        await asyncio.sleep(0.1)  # Until what waited is taken nothing tells that there is room.
+        await client.publish("flood", b"last")
+        await eventually(last.is_set, "it takes messages again once it is served")
+    # Ten that waited, the one that was in work if it was taken before the others came, and the last.
+    assert taken in (11, 12)

@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     figures = measure(given.documents, given.seconds, whole=given.whole)
     path = PROJECT / "docs" / "benchmarks" / "overload.json" if given.keep else PROJECT / ".bench" / "overload.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(figures, indent=1) + "\n")
+    path.write_text(json.dumps(figures) + "\n")
     found = rows(figures)
     sys.stdout.write(table(found) + "\n")
     return 0 if all(row.kept for row in found) else 1
