@@ -51,6 +51,10 @@ test-unit: .set-up-dev ## Run the tests that need no server
 test-convergence: .set-up-dev ## Far more interleavings of writes, crashes and repetitions, some 5 minutes (EXAMPLES=3000)
 	@RAG_TEST_EXAMPLES=$(EXAMPLES) exec $(BIN)/python -m pytest tests/unit/convergence tests/integration/test_persistence_convergence.py --timeout 0 $(PYTEST_ARGS)
 
+.PHONY: chaos
+chaos: .set-up-dev ## Kill and freeze every process under load and see that nothing is lost, some 20 minutes (ARGS="--seed 7")
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: bench-scifact
 bench-scifact: .set-up-dev ## SciFact through the platform beside its yardsticks, some 8 minutes (DATA=folder of the corpus)
 	@test -n "$(DATA)" || { echo "bench-scifact: give the folder that holds corpus.jsonl.gz: make bench-scifact DATA=..." >&2; exit 2; }

@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=None, help="plans the same writes, queries and faults again")
     parser.add_argument("--documents", type=int, default=2_000)
-    parser.add_argument("--seconds", type=float, default=1_080, help="how long writes and faults go on")
+    parser.add_argument("--seconds", type=float, default=1_000, help="how long writes and faults go on")
     parser.add_argument("--kills", type=int, default=5, help="of every process")
     parser.add_argument("--freezes", type=int, default=5, help="of every process")
     parser.add_argument("--freeze-seconds", type=float, default=40)

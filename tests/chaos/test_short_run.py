@@ -12,7 +12,7 @@ from tests.chaos.faults import TARGETS
 from tests.chaos.report import show
 from tests.chaos.run import Options, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def short_freezes(seed: int) -> dict[str, float]:
