@@ -17,6 +17,9 @@ STOP_ORDER: Final = ("gateway", "parser", "agent", "embedder", "retriever", "per
 # Enough for one answer or one batch; six services one after the other still end within the launcher's bound.
 DRAIN_SECONDS: Final = 8.0
 
+# These bring documents in, and nobody waits for that as for an answer. The embedder tells its lanes apart itself.
+NICENESS: Final = {"parser": 10, "persistence": 5}
+
 Command = Callable[[str], tuple[str, ...]]
 
 
@@ -73,7 +76,8 @@ class Plan:
         label = service if self.replicas[service] == 1 else f"{service}.{number}"
         environment = self._environment(f"{service}-{number}", host, port)
         url = _http(host, port)
-        return ProcessSpec(label, self.command(service), environment, f"{url}/ready", f"{url}/live")
+        niceness = NICENESS.get(service, 0)
+        return ProcessSpec(label, self.command(service), environment, f"{url}/ready", f"{url}/live", niceness)
 
     def _environment(self, instance: str, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.

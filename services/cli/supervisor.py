@@ -13,6 +13,7 @@ from typing import Final
 
 from services.cli import die_with_parent
 from services.cli.errors import CommandError
+from services.cli.priority import step_back
 from services.cli.process_logs import ProcessLog
 from shared.settings import EXIT_MISCONFIGURED, PROJECT_ROOT
 
@@ -27,13 +28,17 @@ READ_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run; `ready_url` answers 200 when the process takes work, `live_url` unless a restart would help it."""
+    """What to run; `ready_url` answers 200 when the process takes work, `live_url` unless a restart would help it.
+
+    `niceness` (0 to 19) is how far it steps back behind the others when the processor is short.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     ready_url: str
     live_url: str
+    niceness: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,7 @@ class SupervisedProcess:
             self._process = process = await self._start()
         except OSError as error:
             return Ending(None, error.strerror or str(error))
+        step_back(process.pid, self.spec.niceness)
         if self._end_with is not None:
             self._signal()
         reading = asyncio.create_task(self._read(process))
