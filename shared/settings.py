@@ -46,7 +46,9 @@ class PlatformSettings(BaseSettings):
     nats_user: str | None = Field(default=None, description="Broker user.")
     nats_password: str | None = Field(default=None, repr=False, description="Broker password.")
     nats_replicas: int = Field(default=1, ge=1, le=5, description="Replicas of every stream (3 on a cluster).")
-    nats_connect_seconds: float = Field(default=120.0, gt=0, description="How long to try to reach the broker at start.")
+    nats_connect_seconds: float = Field(
+        default=120.0, gt=0, description="How long to try to reach the broker at start."
+    )
     publish_timeout_seconds: float = Field(
         default=10.0, gt=0, description="Patience for a publish to be acknowledged; covers a cluster's leader election."
     )

@@ -18,18 +18,16 @@ from services.retriever.audit_handlers import AuditHandlers
 from services.retriever.auditing import Auditing
 from services.retriever.describing import describe
 from services.retriever.generations import Generation
-from services.retriever.handlers import PassageEmbedding, QueryEmbedding, RetrieverHandlers
+from services.retriever.handlers import PassageEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
 from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
 from services.retriever.opening import open_indexes
-from services.retriever.query_cache import CachedQueryEmbedding
 from services.retriever.reindexing import Reindexing
 from services.retriever.rerank import Reranker
-from services.retriever.search import Search, SearchLimits
+from services.retriever.searching import build_search
 from services.retriever.settings import RetrieverSettings
 from services.retriever.writing import Writing
 from shared.caching.building import build_cache
-from shared.caching.cache import Cache
 from shared.caching.metrics import CacheMetrics
 from shared.messaging.requests import Requester
 from shared.service import Lifespan, Service
@@ -51,7 +49,10 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         handlers = RetrieverHandlers(
             generations,
             Writing(generations, _indexing, embed_passages),
-            {each.model: _search(each, service, reranker, settings, cache, metrics) for each in generations.opened},
+            {
+                each.model: build_search(each, service, reranker, settings, cache, metrics)
+                for each in generations.opened
+            },
             Reindexing(generations, embed_passages),
             service.publisher,
         )
@@ -90,25 +91,6 @@ def build_reranker(settings: RetrieverSettings) -> Reranker:
 
 def _indexing(generation: Generation) -> Indexing:
     return Indexing(generation.index, model=generation.model)
-
-
-def _search(
-    generation: Generation,
-    service: Service,
-    reranker: Reranker,
-    settings: RetrieverSettings,
-    cache: Cache,
-    metrics: CacheMetrics,
-) -> Search:
-    embed_query = CachedQueryEmbedding(
-        QueryEmbedding(service.requester, model=generation.model),
-        cache,
-        model=generation.model,
-        seconds=settings.query_cache_seconds,
-        metrics=metrics,
-    )
-    limits = SearchLimits(candidates=settings.retriever_search_candidates, max_rounds=settings.retriever_search_rounds)
-    return Search(generation.index, embed_query, reranker, model=generation.model, limits=limits)
 
 
 def main() -> None:

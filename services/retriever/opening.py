@@ -49,3 +49,9 @@ def _catalogue(settings: RetrieverSettings) -> Catalogue:
 def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
+
+
+def dimension_of(settings: RetrieverSettings, fingerprint: str) -> int:
+    """Return the length of the vectors of a configured model."""
+    configured = [model for model in (settings.embedding, settings.next_embedding) if model]
+    return next(model.dimension for model in configured if model.fingerprint == fingerprint)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from cachetools import TLRUCache
 
 # What an entry costs besides its value: the key, and the objects around both.
-ENTRY_BYTES: Final = 300
+ENTRY_BYTES: Final = 600
 
 _Entry = tuple[bytes, float]
 

@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
 
+from shared.circuit import Circuit
 from shared.logs import get_logger
 
 log = get_logger(__name__)
@@ -17,16 +15,16 @@ T = TypeVar("T")
 # A second failure in a row is no hiccup any more.
 FAILURES: Final = 2
 MAX_CONNECTIONS: Final = 16
-_CIRCUIT: Final = "redis"
-_CLOSED: Final = "closed"
+# Nothing that is cached is larger; a value of this size still travels well within the limit of a call.
+MAX_VALUE_BYTES: Final = 1024 * 1024
 CountFailure = Callable[[], None]
 
 
 class RedisCache:
     """Keeps values in Redis; each call costs at most `timeout_seconds`.
 
-    After two failures in a row Redis is left alone for `retry_seconds`, in which nothing is found and nothing kept.
-    `failed` is called for every failure.
+    After two failures in a row, of reading or of writing, that is left alone for `retry_seconds`, in which nothing is
+    found or nothing kept. `failed` is called for every failure.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float, retry_seconds: float, failed: CountFailure) -> None:
@@ -37,48 +35,58 @@ class RedisCache:
             timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
-            # One layer owns the trying again: the circuit below.
+            # One layer owns the trying again: the circuits below.
             retry=None,
         )
         self._redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._failed = failed
-        self._breakers = AsyncCircuitBreakerFactory(default_threshold=FAILURES, default_ttl=retry_seconds)
+        # A Redis that is full, or a replica, reads well and writes nothing.
+        self._reading = Circuit("redis-read", failures=FAILURES, open_seconds=retry_seconds)
+        self._writing = Circuit("redis-write", failures=FAILURES, open_seconds=retry_seconds)
+        self._away = False
 
     async def get(self, key: str) -> bytes | None:
         """Return what is kept under a key; see `Cache`."""
-        found = await self._tried(lambda: self._redis.get(key))
+        found = await self._tried(self._reading, lambda: self._redis.get(key))
         return found if isinstance(found, bytes) else None
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep a value; see `Cache`."""
-        await self._tried(lambda: self._redis.set(key, value, px=max(1, int(seconds * 1000))))
+        """Keep a value; see `Cache`. One over a MiB is not kept."""
+        if len(value) <= MAX_VALUE_BYTES:
+            milliseconds = max(1, int(seconds * 1000))
+            await self._tried(self._writing, lambda: self._redis.set(key, value, px=milliseconds))
 
     async def describe(self) -> dict[str, Any]:
-        """Return whether Redis answers."""
-        breaker = await self._breakers.get_breaker(_CIRCUIT)
-        return {"kind": "redis", "state": "ok" if breaker.context.state == _CLOSED else "away"}
+        """Return whether Redis answers now, and takes what it is given."""
+        answers = await self._tried(self._reading, self._redis.ping)
+        return {"kind": "redis", "state": "ok" if answers and self._writing.closed else "away"}
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
         await self._pool.aclose()
 
-    async def _tried(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        breaker = await self._breakers.get_breaker(_CIRCUIT)
-        was_closed = breaker.context.state == _CLOSED
+    async def _tried(self, circuit: Circuit, call: Callable[[], Awaitable[T]]) -> T | None:
+        if not circuit.admits():
+            return None
         try:
             # The socket's own limit is for each read; an answer that trickles in would take for ever.
-            async with breaker, asyncio.timeout(self._timeout_seconds):
-                found = await call()
-        except OpenedState:
-            return None
-        # Garbage where an answer should be breaks the client in ways of its own.
-        except (RedisError, OSError, TimeoutError, ValueError, AttributeError, IndexError, TypeError) as error:
+            with circuit.watching():
+                async with asyncio.timeout(self._timeout_seconds):
+                    found = await call()
+        except Exception as error:  # Garbage where an answer should be breaks the client in ways of its own.
             self._failed()
-            if was_closed and breaker.context.state != _CLOSED:
-                log.warning("cache_away", error=type(error).__name__)
+            self._tell(error)
             return None
-        if not was_closed:
-            log.info("cache_back")
+        self._tell(None)
         return found
+
+    def _tell(self, error: Exception | None) -> None:
+        """Say once that Redis went away, and once that it is back."""
+        away = not (self._reading.closed and self._writing.closed)
+        if away and not self._away:
+            log.warning("cache_away", error=type(error).__name__)
+        elif self._away and not away:
+            log.info("cache_back")
+        self._away = away

@@ -30,4 +30,6 @@ class CacheSettings(PlatformSettings):
     def _is_address(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in SCHEMES or not url.partition("://")[2]):
             raise ValueError("this is no address of a Redis; it looks like redis://host:6379/0")
+        if url is not None and "?" in url:
+            raise ValueError("options in the address are not taken: limits are settings of their own")
         return url
