@@ -2,7 +2,7 @@
 
     PlatformError
     ├── Retryable             nak with growing delay      503 + Retry-After
-    │   ├── Unavailable       a dependency is gone
+    │   ├── Unavailable       a dependency is gone; with `away` it surely is, whoever asks
     │   └── Overloaded        a bounded queue is full
     ├── Rejected              dead letter at once         422
     │   ├── InvalidMessage    bytes or fields are wrong   422
@@ -42,9 +42,19 @@ class Retryable(PlatformError):
 
 
 class Unavailable(Retryable):
-    """A dependency does not answer."""
+    """A dependency does not answer.
+
+    `away` tells that it cannot be reached at all, which no message can be the cause of: a connection that is refused,
+    a service that does not run. Messages wait for it without end.
+    """
 
     code = "dependency_unavailable"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after_seconds: float | None = None, away: bool = False
+    ) -> None:
+        super().__init__(message, code=code, retry_after_seconds=retry_after_seconds)
+        self.away = away
 
 
 class Overloaded(Retryable):

@@ -36,10 +36,10 @@ class MessagingMetrics:
             description="Time to answer a request, by subject and outcome.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self.waiting_for_room = meter.create_up_down_counter(
-            "rag.messages.waiting_for_room",
+        self.waiting_in_place = meter.create_up_down_counter(
+            "rag.messages.waiting_in_place",
             unit="{message}",
-            description="Messages in work that wait because the queue behind their stage is full.",
+            description="Messages in work that wait for room in the next queue, or for a dependency that is away.",
         )
         self.expired = meter.create_counter(
             "rag.work.expired",

@@ -140,7 +140,9 @@ class OpenAIEmbedding:
         except TimeoutError as error:
             raise EmbeddingUnavailable(f"no answer from the server within {self._timeout_seconds} s") from error
         except openai.OpenAIError as error:
-            raise EmbeddingUnavailable(f"the embedding server cannot be reached: {error}") from error
+            # A connection that breaks off later may be what the text does to the server.
+            away = type(error.__cause__).__name__ == "ConnectError"
+            raise EmbeddingUnavailable(f"the embedding server cannot be reached: {error}", away=away) from error
         return response.content
 
 

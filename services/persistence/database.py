@@ -72,7 +72,7 @@ def unavailable(error: BaseException) -> Unavailable:
     """Return what a caller is told of an outage; no statement and no parameter is in it."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     first_line = str(cause).partition("\n")[0]
-    return Unavailable(f"the database does not do its work: {first_line}", code="database_unavailable")
+    return Unavailable(f"the database does not do its work: {first_line}", code="database_unavailable", away=True)
 
 
 def _open_sqlite(url: URL, settings: PersistenceSettings) -> Database:

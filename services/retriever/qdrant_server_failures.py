@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
+from httpx import ConnectError
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
@@ -16,7 +17,8 @@ def reaching(action: str) -> Iterator[None]:
     try:
         yield
     except (ResponseHandlingException, ResourceExhaustedResponse) as error:
-        raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
+        away = isinstance(getattr(error, "source", None), ConnectError)
+        raise IndexUnavailable(f"the Qdrant server could not {action}: {error}", away=away) from error
     except UnexpectedResponse as error:
         # A collection that is not there is one that another replica begins anew at this moment.
         if error.status_code is not None and error.status_code < 500 and error.status_code != HTTPStatus.NOT_FOUND:

@@ -7,12 +7,15 @@ from typing import Final
 
 from contracts.codec import DecodeError
 from contracts.topology import Consumer
-from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, Retryable
+from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, Retryable, Unavailable
 
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
 # A queue of 2,000 that somebody empties at 400 a second is not empty before the next look.
 LONGEST_WAIT_FOR_ROOM_SECONDS: Final = 5.0
+# How long a message waits out an outage in its worker before others get the worker's time. Thirty tries then last more
+# than an hour, and what makes a dependency fail by itself cannot hold every worker for longer than this.
+LONGEST_WAIT_IN_PLACE_SECONDS: Final = 120.0
 # The last deliveries stay in reserve: if writing the dead letter fails there must be another one.
 RESERVED_DELIVERIES: Final = 5
 
@@ -20,7 +23,6 @@ RESERVED_DELIVERIES: Final = 5
 class Action(StrEnum):
     """What to do with a message."""
 
-    WAIT = "wait"
     RETRY = "retry"
     DEAD = "dead"
     DROP = "drop"
@@ -28,7 +30,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The action, and for a wait or a retry the delay in seconds."""
+    """The action, and for a retry the delay in seconds."""
 
     action: Action
     delay_seconds: float = 0.0
@@ -45,13 +47,7 @@ class Reason:
 
 
 def decide(error: Exception, tries: int, consumer: Consumer) -> Decision:
-    """Return what happens after the `tries`-th try of a message failed with `error`.
-
-    Waiting for room is not a failed try: the message stays where it is for as long as the queue behind is full.
-    """
-    if isinstance(error, Overloaded):
-        delay = min(LONGEST_WAIT_FOR_ROOM_SECONDS, backoff_seconds(tries))
-        return Decision(Action.WAIT, max(error.retry_after_seconds, delay))
+    """Return what happens after the `tries`-th delivery of a message failed with `error`."""
     if isinstance(error, DeadlineExpired) and consumer.honours_deadline:
         return Decision(Action.DROP)
     if isinstance(error, Rejected | DecodeError):
@@ -62,6 +58,23 @@ def decide(error: Exception, tries: int, consumer: Consumer) -> Decision:
         return Decision(Action.DEAD)
     least = error.retry_after_seconds if isinstance(error, Retryable) else 0.0
     return Decision(Action.RETRY, max(least, backoff_seconds(tries)))
+
+
+def wait_seconds(error: Exception, tries: int, waited_seconds: float, *, outage: bool) -> float | None:
+    """Return how long a message waits where it is before its handler is tried again; None when that try has failed.
+
+    Waiting is no failed try: for room in a full queue and for what is away it goes on without end, in an outage up to
+    a bound, after which the delivery counts. `tries` counts those of this delivery, `waited_seconds` their waiting.
+    """
+    if isinstance(error, Overloaded):
+        return max(error.retry_after_seconds, min(LONGEST_WAIT_FOR_ROOM_SECONDS, backoff_seconds(tries)))
+    if not isinstance(error, Retryable | DeadlineExpired):
+        return None
+    away = isinstance(error, Unavailable) and error.away
+    if away or (outage and waited_seconds < LONGEST_WAIT_IN_PLACE_SECONDS):
+        least = error.retry_after_seconds if isinstance(error, Retryable) else 0.0
+        return max(least, backoff_seconds(tries))
+    return None
 
 
 def backoff_seconds(tries: int) -> float:

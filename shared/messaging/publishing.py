@@ -103,7 +103,9 @@ class Publisher:
                 raise _refused(subject, error) from error
             except (NatsError, TimeoutError) as error:
                 if asyncio.get_running_loop().time() + _ATTEMPT_SECONDS > deadline:
-                    raise Unavailable(f"the broker did not acknowledge a message: {type(error).__name__}") from error
+                    raise Unavailable(
+                        f"the broker did not acknowledge a message: {type(error).__name__}", away=True
+                    ) from error
                 await asyncio.sleep(0.2)  # A broker that is electing a leader answers at once, but with nothing.
 
     def _check_size(self, payload: bytes, headers: Mapping[str, str]) -> None:

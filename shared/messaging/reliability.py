@@ -14,11 +14,12 @@ from opentelemetry.trace import SpanKind, Tracer
 
 from contracts import subjects
 from contracts.topology import CONSUMERS, Consumer
-from shared.errors import DeadlineExpired, Overloaded
+from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.delivery import Delivery
-from shared.messaging.policy import Action, Decision, backoff_seconds, decide, reason_of
+from shared.messaging.outages import Outages
+from shared.messaging.policy import Action, Decision, backoff_seconds, decide, reason_of, wait_seconds
 from shared.metrics import MessagingMetrics
 from shared.telemetry import span
 
@@ -37,10 +38,11 @@ class Reliability:
         self.dead_letters: DeadLetters | None = None
         self._stopping = asyncio.Event()
         self._logged_at: dict[str, float] = {}
+        self._outages = Outages()
         self._abandoned: list[asyncio.Task[None]] = []
 
     def stop_waiting(self) -> None:
-        """Have every message given back that waits for room: the process ends."""
+        """Have every message given back that waits: the process ends."""
         self._stopping.set()
 
     def abandon(self, raw: Msg, delivery: Delivery) -> None:
@@ -63,21 +65,42 @@ class Reliability:
             await asyncio.wait(self._abandoned, timeout=GIVE_BACK_SECONDS)
         return len(self._abandoned)
 
-    async def wait_for_room(self, consumer: str, error: Overloaded, seconds: float) -> bool:
-        """Wait, and tell whether to try again; a queue stays full for hours, so it is logged once a minute."""
+    def succeeded(self, consumer: str) -> None:
+        """Take note that a message was handled."""
+        self._outages.succeeded(consumer)
+
+    async def wait_in_place(self, error: PlatformError, delivery: Delivery, tries: int, waited_seconds: float) -> float:
+        """Wait until the handler may be tried again; return for how long. Raises `error` when that makes no sense."""
+        consumer = delivery.consumer
+        outage = not isinstance(error, Overloaded | Rejected) and self._outages.failed(consumer)
+        seconds = wait_seconds(error, tries, waited_seconds, outage=outage)
+        if seconds is None:
+            raise error
+        self._log_waiting(consumer, error)
+        self.metrics.waiting_in_place.add(1, {"consumer": consumer, "code": error.error_code})
+        try:
+            if await self._waited(seconds, self._outages.over(consumer)):
+                raise error
+        finally:
+            self.metrics.waiting_in_place.add(-1, {"consumer": consumer, "code": error.error_code})
+        return seconds
+
+    async def _waited(self, seconds: float, over: asyncio.Event) -> bool:
+        """Wait, or until an outage is over; tell whether the process ends meanwhile."""
+        events = [asyncio.create_task(self._stopping.wait()), asyncio.create_task(over.wait())]
+        try:
+            await asyncio.wait(events, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for event in events:
+                event.cancel()
+        return self._stopping.is_set()
+
+    def _log_waiting(self, consumer: str, error: PlatformError) -> None:
+        """Waiting lasts hours, so it is logged once a minute."""
         now = time.monotonic()
         if now - self._logged_at.get(consumer, -WAITING_LOGGED_EVERY_SECONDS) >= WAITING_LOGGED_EVERY_SECONDS:
             self._logged_at[consumer] = now
-            log.warning("waiting_for_room", reason=error.message)
-        self.metrics.waiting_for_room.add(1, {"consumer": consumer})
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return True
-        finally:
-            self.metrics.waiting_for_room.add(-1, {"consumer": consumer})
-        return False
+            log.warning("message_waits", code=error.error_code, reason=error.message)
 
     def __call__(self, message: Msg | None, /, *, context: ContextRepo) -> "_ReliableMessage":
         """Return the middleware of one message, as FastStream asks for it."""
@@ -136,25 +159,26 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         delivery: Delivery,
         consumer: Consumer,
     ) -> None:
-        """Run the handler, again and again while the queue behind it is full; the delivery stays the same."""
-        waits = 0
+        """Run the handler, again and again while there is something to wait for; the delivery stays the same."""
+        tries, waited_seconds = 0, 0.0
         while True:
             if consumer.honours_deadline:
                 _check_deadline(delivery)
             try:
                 await call_next(msg)
-            except Overloaded as error:
-                waits += 1
-                delay_seconds = decide(error, waits, consumer).delay_seconds
-                if not await self._owner.wait_for_room(delivery.consumer, error, delay_seconds):
+            except PlatformError as error:
+                tries += 1
+                if consumer.honours_deadline and not isinstance(error, Overloaded):
                     raise
+                waited_seconds += await self._owner.wait_in_place(error, delivery, tries, waited_seconds)
             else:
+                self._owner.succeeded(delivery.consumer)
                 return
 
     async def _judge(self, error: Exception, raw: Msg, delivery: Delivery, consumer: Consumer) -> str:
         decision = decide(error, delivery.deliveries, consumer)
         _log_failure(error, decision, delivery)
-        if decision.action in (Action.RETRY, Action.WAIT):
+        if decision.action is Action.RETRY:
             await raw.nak(delay=decision.delay_seconds)
             return "retry"
         if decision.action is Action.DEAD and not await self._bury(error, delivery):

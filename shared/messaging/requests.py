@@ -75,7 +75,7 @@ class Requester:
         try:
             return await self._client.request(subject, payload, timeout=remaining, headers=headers)
         except NoRespondersError:
-            raise Unavailable(f"nobody answers {subject}: the service behind it is not running") from None
+            raise Unavailable(f"nobody answers {subject}: the service behind it is not running", away=True) from None
         except (NatsError, TimeoutError) as error:
             raise Unavailable(f"no answer on {subject} within {remaining:.1f} s") from error
 

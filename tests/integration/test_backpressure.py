@@ -101,8 +101,9 @@ async def broker(nats_broker: NatsServer, monkeypatch: pytest.MonkeyPatch) -> Na
 async def test_a_full_queue_is_waited_for_without_using_up_a_delivery(broker: NatsServer) -> None:
     """INVARIANT: accepted is durable. If waiting for room counted as failing, an hour of overload would bury documents.
 
-    The workers hold the first documents; others were fetched, or have arrived, and wait behind them in the process. A stage that gave
-    them back, or let their ack wait pass, would use up the deliveries of documents that nobody has looked at.
+    The workers hold the first documents; others were fetched, or have arrived, and wait behind them in the process. A
+    stage that gave them back, or let their ack wait pass, would use up the deliveries of documents that nobody has
+    looked at.
     """
     stage = Stage()
     sent = [str(number) for number in range(WORKERS * 4)]

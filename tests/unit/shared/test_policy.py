@@ -5,13 +5,16 @@ import pytest
 from contracts.codec import DecodeError
 from contracts.topology import AGENT, PARSER
 from shared.errors import Conflict, DeadlineExpired, InvalidMessage, NotFound, Overloaded, Rejected, Unavailable
+from shared.messaging.outages import Outages
 from shared.messaging.policy import (
     LONGEST_DELAY_SECONDS,
     LONGEST_WAIT_FOR_ROOM_SECONDS,
+    LONGEST_WAIT_IN_PLACE_SECONDS,
     Action,
     backoff_seconds,
     decide,
     reason_of,
+    wait_seconds,
 )
 
 
@@ -22,11 +25,39 @@ def test_a_dependency_that_is_away_is_waited_for_with_growing_delay_until_the_la
     assert decide(error, PARSER.max_deliver, PARSER).action is Action.DEAD
 
 
-@pytest.mark.parametrize("tries", [1, PARSER.max_faults, PARSER.max_deliver, 10_000])
+@pytest.mark.parametrize("tries", [1, 5, 50, 5_000])
 def test_waiting_for_room_is_no_failed_try_however_often(tries: int) -> None:
-    decision = decide(Overloaded("full"), tries, PARSER)
-    assert decision.action is Action.WAIT
-    assert 0 < decision.delay_seconds <= LONGEST_WAIT_FOR_ROOM_SECONDS
+    seconds = wait_seconds(Overloaded("full"), tries, 1e6, outage=False)
+    assert seconds is not None
+    assert 1 <= seconds <= LONGEST_WAIT_FOR_ROOM_SECONDS
+
+
+def test_what_is_away_is_waited_for_without_end() -> None:
+    """INVARIANT: dependencies may go away: an hour without a database makes no dead letter of what was accepted."""
+    assert wait_seconds(Unavailable("refused", away=True), 500, 1e6, outage=False) is not None
+
+
+def test_an_outage_is_waited_out_in_place_up_to_a_bound() -> None:
+    error = Unavailable("answers 500")
+    assert wait_seconds(error, 3, 10.0, outage=False) is None
+    assert wait_seconds(error, 3, 10.0, outage=True) is not None
+    assert wait_seconds(error, 9, LONGEST_WAIT_IN_PLACE_SECONDS, outage=True) is None
+
+
+@pytest.mark.parametrize("error", [Rejected("no"), KeyError("x")])
+def test_what_cannot_heal_is_not_waited_for(error: Exception) -> None:
+    assert wait_seconds(error, 1, 0.0, outage=True) is None
+
+
+def test_one_success_ends_an_outage_and_wakes_who_waits() -> None:
+    outages = Outages()
+    assert [outages.failed("embedder") for _ in range(4)] == [False, False, True, True]
+    assert not outages.failed("parser")
+    over = outages.over("embedder")
+    outages.succeeded("embedder")
+    assert over.is_set()
+    assert not outages.over("embedder").is_set()
+    assert not outages.failed("embedder")
 
 
 @pytest.mark.parametrize(
