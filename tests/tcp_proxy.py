@@ -213,12 +213,16 @@ class TcpProxy:
             reset = False
         except BaseExceptionGroup as failures:
             # Both ends of a line that is cut fail, each in its own way; how it ends is for the fault to say.
-            cut, other = failures.split(_Cut)
-            reset = other is not None or self._to_client.fault.reset
-            if cut is None and other is not None and other.subgroup(lambda error: not isinstance(error, OSError)):
-                raise
+            broken, unexpected = failures.split((_Cut, OSError))
+            if unexpected is not None:
+                raise unexpected from None
+            assert broken is not None, "it holds what is not unexpected"
+            reset = broken.subgroup(OSError) is not None or self._to_client.fault.reset
         except (OSError, TimeoutError):
             reset = True
+        except asyncio.CancelledError:
+            # The connection was ended from here, and how is settled; a stream server would log it as a failure.
+            pass
         finally:
             writers = self._connections.pop(task)
             self._lines = [entry for entry in self._lines if entry[1] is not task]
