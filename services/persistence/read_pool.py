@@ -7,7 +7,7 @@ them would hold a thread for the whole patience with a silent server, and those 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
@@ -24,7 +24,7 @@ class ReadPool:
         self._engine = engine
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="reader")
         self._outage: Unavailable | None = None
-        self._looking: asyncio.Future[object] | None = None
+        self._looking: asyncio.Future[Any] | None = None
 
     async def run(self, query: Callable[[Connection], T]) -> T:
         """Return what a query returns; Unavailable when the database does not do its work."""

@@ -1,6 +1,7 @@
 """PostgreSQL behind a line that freezes, breaks and lies; SQLite on a full disk: messages wait, readers are told."""
 
 import asyncio
+import logging
 import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +23,7 @@ from tests.running import eventually, stored
 from tests.servers import NatsServer
 from tests.tcp_proxy import Fault, TcpProxy, tcp_proxy
 
+log = logging.getLogger(__name__)
 STATEMENT_SECONDS = 0.5
 ANSWER_SLACK_SECONDS = 0.5
 DOCUMENTS = 20
@@ -97,7 +99,6 @@ async def test_messages_wait_for_postgresql_and_readers_are_told(
     tmp_path: Path,
     line: tuple[TcpProxy, str],
     failure: str,
-    record_property: Callable[..., None],
 ) -> None:
     """INVARIANT: dependencies may go away; nothing is lost, no reader hangs, and all go on when it is back."""
     proxy, url = line
@@ -118,7 +119,7 @@ async def test_messages_wait_for_postgresql_and_readers_are_told(
         healed_at = time.monotonic()
         for number, revision in enumerate(revisions):
             await stand.status_is(f"d{number}", "accepted", revision)
-        record_property("recovered_after_seconds", round(time.monotonic() - healed_at, 2))
+        log.info("%s: back at work after %.2f s", failure, time.monotonic() - healed_at)
         await stand.worked_off()
         await eventually(lambda: is_ready(stand, True), "the service says that it is well")
         assert await stored(stand.client, "DEAD") == []
