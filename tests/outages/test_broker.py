@@ -87,6 +87,8 @@ async def in_time(answer: Awaitable[httpx.Response], seconds: float = ANSWER_SEC
     return response
 
 
+# The broker's client leaves a connection behind on which it was greeted with garbage.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_writes_and_searches_are_refused_in_time_and_work_again(
     stand: tuple[Stand, TcpProxy], failure: str
@@ -95,7 +97,7 @@ async def test_writes_and_searches_are_refused_in_time_and_work_again(
     running, proxy = stand
     assert (await post(running, "before")).status_code == 202
     following = asyncio.create_task(running.http.get("/v1/documents/before/events"))
-    await eventually(lambda: running.service.client.is_connected, "the gateway is connected")
+    await eventually(lambda: len(running.gateway.progress._notices._watches) == 1, "the stream is open")
     await FAILURES[failure](proxy)
     written = await in_time(post(running, "meanwhile"))
     assert (written.status_code, written.json()["status"]) == (503, 503), written.text
