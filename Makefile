@@ -41,7 +41,7 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
 
 .PHONY: test-extended
 test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
-	@exec $(BIN)/python -m pytest tests/e2e tests/integration -m extended $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest tests/e2e tests/integration tests/outages -m extended $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: .set-up-dev ## Run the tests that need no server

@@ -5,11 +5,12 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,16 @@ MODEL = "hashed-words"
 
 @dataclass
 class HashingServer:
-    """A running server; every answer takes `pause_seconds`, and none comes while it is `away`."""
+    """A running server; every answer takes `pause_seconds`, and none comes while it is `away`.
+
+    `instead` makes another answer out of the right one: status, headers, body.
+    """
 
     url: str
     pause_seconds: float = 0.0
     away: bool = False
     texts: int = 0
+    instead: Callable[[dict[str, Any]], tuple[int, dict[str, str], bytes]] | None = None
 
 
 @contextmanager
@@ -41,10 +46,14 @@ def hashing_server() -> Iterator[HashingServer]:
             time.sleep(running.pause_seconds)
             running.texts += len(request["input"])
             data = [{"index": i, "embedding": embedding(text).tolist()} for i, text in enumerate(request["input"])]
-            body = json.dumps({"object": "list", "model": request["model"], "data": data}).encode()
-            self.send_response(503 if running.away else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            answer = {"object": "list", "model": request["model"], "data": data}
+            status, headers, body = 503 if running.away else 200, dict[str, str](), json.dumps(answer).encode()
+            if running.instead is not None:
+                status, headers, body = running.instead(answer)
+            self.send_response(status)
+            fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+            for name, value in fields.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

@@ -5,11 +5,12 @@
     │   ├── Overloaded                  the interactive lane is full; nothing was computed
     │   └── Unavailable
     │       └── EmbeddingUnavailable    timeout, lost connection, 429, 5xx, bad credentials, shutting down
+    │           └── InvalidAnswer       a server answered something that is not the model's vectors
     ├── Rejected
     │   └── EmbeddingRefused            the model will never take this text
     └── DeadlineExpired                 nobody waits for the vectors any more
 
-InvalidVector, a ValueError, is a fault of ours: the model answered something that is not one of its vectors.
+InvalidVector, a ValueError, is a fault of ours: a model in this process made something that is not one of its vectors.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ __all__ = [
     "EmbeddingModel",
     "EmbeddingRefused",
     "EmbeddingUnavailable",
+    "InvalidAnswer",
     "InvalidVector",
     "Overloaded",
     "Vectors",
@@ -43,6 +45,15 @@ class EmbeddingUnavailable(Unavailable):
     """The model cannot be reached now; the same text may work later."""
 
     code = "embedding_unavailable"
+
+
+class InvalidAnswer(EmbeddingUnavailable):
+    """A server answered with too few vectors, vectors of another dimension, or none at all.
+
+    Whether that is the server's state or what it makes of one text shows when others are tried.
+    """
+
+    code = "invalid_vector"
 
 
 class EmbeddingRefused(Rejected):

@@ -10,7 +10,7 @@ import numpy as np
 from contracts import subjects
 from contracts.chunks import ChunksEmbedded, ChunksReady, EmbeddedChunk
 from contracts.retrieval import EmbedReply, EmbedRequest
-from services.embedder.embedding import Embedder, InvalidVector, Vectors
+from services.embedder.embedding import Embedder, InvalidAnswer, InvalidVector, Vectors
 from shared.errors import PlatformError, Rejected, Unavailable
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
@@ -49,7 +49,7 @@ class EmbedderHandlers:
         embedder = self._embedder_of(request.model)
         try:
             vectors = await _embed(embedder, request, deadline)
-        except InvalidVector as error:
+        except (InvalidVector, InvalidAnswer) as error:
             # Whoever introduces a model must read that its dimension is wrong, and not that there was a fault.
             if request.bulk:
                 raise Rejected(str(error), code="invalid_vector") from None

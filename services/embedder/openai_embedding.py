@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from services.embedder.embedding import (
     EmbeddingRefused,
     EmbeddingUnavailable,
+    InvalidAnswer,
+    InvalidVector,
     Overloaded,
     Vectors,
     unit_vectors,
@@ -37,7 +39,8 @@ class OpenAIEmbedding:
 
     `bulk_requests` bounds the bulk batches in flight, beyond it callers wait; interactive batches never wait for
     them, and beyond `interactive_requests` in flight raise Overloaded. Nothing is tried twice here. A 400, 413 or 422
-    raises EmbeddingRefused; a timeout, a lost connection and every other status EmbeddingUnavailable.
+    raises EmbeddingRefused; a timeout, a lost connection and every other status EmbeddingUnavailable, what is not the
+    model's vectors InvalidAnswer.
     `request_dimension` asks the server for vectors of `dimension`, for models that can shorten theirs.
     """
 
@@ -126,7 +129,10 @@ class OpenAIEmbedding:
             if self._closed:
                 raise EmbeddingUnavailable("the embedder is shutting down; send the texts again later")
             content = await self._post(batch)
-        return unit_vectors(_parse(content), (len(batch), self.dimension))
+        try:
+            return unit_vectors(_parse(content), (len(batch), self.dimension))
+        except InvalidVector as error:
+            raise InvalidAnswer(f"the embedding server's answer is wrong: {error}") from None
 
     async def _post(self, batch: list[str]) -> bytes:
         try:
@@ -167,7 +173,7 @@ def _parse(content: bytes) -> NDArray[Any]:
         items = sorted(orjson.loads(content)["data"], key=lambda item: item["index"])
         return np.array([item["embedding"] for item in items], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
-        raise EmbeddingUnavailable("the embedding server answered something else than a list of vectors") from error
+        raise InvalidAnswer("the embedding server answered something else than a list of vectors") from error
 
 
 def _status_error(error: openai.APIStatusError) -> EmbeddingRefused | EmbeddingUnavailable:

@@ -1,5 +1,6 @@
 """Connections to SQLite or PostgreSQL, and what their failures mean."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,14 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from services.persistence.psycopg_patience import PatientConnection
 from services.persistence.settings import PersistenceSettings
 from shared.errors import Misconfigured, Unavailable
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 CONNECT_TIMEOUT_SECONDS = 5
+# What an answer may take beyond the time of its statement, which the server itself keeps while it is well.
+ANSWER_SLACK_SECONDS = 5.0
 OUTAGES = (OperationalError, InterfaceError, InternalError, PoolTimeout, OSError)
 
 
@@ -118,9 +122,22 @@ def _open_postgresql(url: URL, settings: PersistenceSettings) -> Database:
         # A host that vanished answers nothing at all: the kernel gives up on it after this long.
         "tcp_user_timeout": milliseconds,
     }
-    writes = _engine(url, settings.persistence_write_threads, options)
-    reads = _engine(url, settings.persistence_read_threads, options)
+    answer_seconds = settings.persistence_statement_timeout_seconds + ANSWER_SLACK_SECONDS
+    writes = _postgresql_engine(url, settings.persistence_write_threads, options, answer_seconds)
+    reads = _postgresql_engine(url, settings.persistence_read_threads, options, answer_seconds)
     return Database(writes, reads, settings.persistence_write_threads)
+
+
+def _postgresql_engine(url: URL, connections: int, options: dict[str, Any], answer_seconds: float) -> Engine:
+    engine = _engine(url, connections, options)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: object, arguments: Sequence[Any], named: dict[str, Any]) -> PatientConnection:
+        connection = PatientConnection.connect(*arguments, **named)
+        connection.answer_seconds = answer_seconds
+        return connection
+
+    return engine
 
 
 def _engine(url: URL, connections: int, options: dict[str, Any]) -> Engine:

@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from json import JSONDecodeError
+from typing import Final
 
 from httpx import ConnectError
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from services.retriever.index import IndexUnavailable
+
+# Of the statuses that speak about the request, those that may pass. A collection that is not there (404) is one that
+# another replica begins anew at this moment.
+_PASSING: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 @contextmanager
@@ -20,7 +26,9 @@ def reaching(action: str) -> Iterator[None]:
         away = isinstance(getattr(error, "source", None), ConnectError)
         raise IndexUnavailable(f"the Qdrant server could not {action}: {error}", away=away) from error
     except UnexpectedResponse as error:
-        # A collection that is not there is one that another replica begins anew at this moment.
-        if error.status_code is not None and error.status_code < 500 and error.status_code != HTTPStatus.NOT_FOUND:
+        if error.status_code is not None and error.status_code < 500 and error.status_code not in _PASSING:
             raise
         raise IndexUnavailable(f"the Qdrant server could not {action}: {error}") from error
+    except JSONDecodeError as error:
+        # Whatever stands between may answer with a page of its own.
+        raise IndexUnavailable(f"the Qdrant server could not {action}: it answered something else than JSON") from error

@@ -26,6 +26,9 @@ Take = Callable[[Msg], Awaitable[None]]
 # never sees one.
 INBOX_PREFIX = "_INBOX_rag"
 RECONNECT_WAIT_SECONDS = 1
+# A line that carries nothing any more is given up after some 30 s; with the library's own 120 s it took six minutes.
+PING_SECONDS = 10
+UNANSWERED_PINGS = 2
 # What may wait in the client while the broker is away; beyond it a publish fails at once instead of growing memory.
 PENDING_BYTES = 8 * 1024 * 1024
 _CREDENTIALS = re.compile(r"//[^@/]*@")
@@ -68,6 +71,8 @@ def build_broker(
         # nats-py gives up after 60 attempts by default; its pull loops then spin and freeze the process.
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+        ping_interval=PING_SECONDS,
+        max_outstanding_pings=UNANSWERED_PINGS,
         pending_size=PENDING_BYTES,
         error_cb=on_error,
         disconnected_cb=on_disconnected,

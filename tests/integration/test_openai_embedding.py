@@ -17,7 +17,7 @@ from services.embedder.embedding import (
     DeadlineExpired,
     EmbeddingRefused,
     EmbeddingUnavailable,
-    InvalidVector,
+    InvalidAnswer,
     Overloaded,
     Vectors,
 )
@@ -299,13 +299,13 @@ async def test_the_deadline_ends_the_wait_before_the_timeout_does(server: Embedd
 @pytest.mark.parametrize(
     ("body", "error", "reason"),
     [
-        ("<html>please log in</html>", EmbeddingUnavailable, "something else than a list of vectors"),
-        ('{"data": [{"index": 0}]}', EmbeddingUnavailable, "something else than a list of vectors"),
-        ('{"data": [{"index": 0, "embedding": "AACAPw=="}]}', EmbeddingUnavailable, "something else than a list"),
-        ('{"data": []}', InvalidVector, r"expected \(1, 3\)"),
-        ('{"data": [{"index": 0, "embedding": [1.0, 2.0]}]}', InvalidVector, r"\(1, 2\), expected \(1, 3\)"),
-        ('{"data": [{"index": 0, "embedding": [0, 0, 0]}]}', InvalidVector, "zeros"),
-        ('{"data": [{"index": 0, "embedding": [1e39, 0, 0]}]}', InvalidVector, "infinity"),
+        ("<html>please log in</html>", InvalidAnswer, "something else than a list of vectors"),
+        ('{"data": [{"index": 0}]}', InvalidAnswer, "something else than a list of vectors"),
+        ('{"data": [{"index": 0, "embedding": "AACAPw=="}]}', InvalidAnswer, "something else than a list"),
+        ('{"data": []}', InvalidAnswer, r"expected \(1, 3\)"),
+        ('{"data": [{"index": 0, "embedding": [1.0, 2.0]}]}', InvalidAnswer, r"\(1, 2\), expected \(1, 3\)"),
+        ('{"data": [{"index": 0, "embedding": [0, 0, 0]}]}', InvalidAnswer, "zeros"),
+        ('{"data": [{"index": 0, "embedding": [1e39, 0, 0]}]}', InvalidAnswer, "infinity"),
     ],
 )
 async def test_an_answer_that_holds_no_vectors_of_the_model_is_an_error(
