@@ -7,7 +7,7 @@ from typing import Final
 
 from contracts.codec import DecodeError
 from contracts.topology import Consumer
-from shared.errors import DeadlineExpired, PlatformError, Rejected, Retryable
+from shared.errors import DeadlineExpired, PlatformError, Rejected, Retryable, TakenOver
 
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
@@ -21,6 +21,7 @@ class Action(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DROP = "drop"
+    LEAVE = "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Reason:
 
 def decide(error: Exception, deliveries: int, consumer: Consumer) -> Decision:
     """Return what happens after the `deliveries`-th try of a message failed with `error`."""
+    if isinstance(error, TakenOver):
+        return Decision(Action.LEAVE)
     if isinstance(error, DeadlineExpired) and consumer.honours_deadline:
         return Decision(Action.DROP)
     if isinstance(error, Rejected | DecodeError):
