@@ -30,14 +30,14 @@ class Deltas:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send what is left, unless the block failed."""
+        """Send what is left, also of a text that broke off: whoever tells of that comes behind it."""
         self._closing.set()
         self._more.set()
-        if error is not None:
+        if error is not None and not isinstance(error, Exception):
             self._task.cancel()
-            await asyncio.wait([self._task])
-            return
-        await self._task
+        await asyncio.wait([self._task])
+        if error is None:
+            self._task.result()
 
     def add(self, piece: str) -> None:
         """Take a piece; raises what sending an earlier one raised."""

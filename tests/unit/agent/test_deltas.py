@@ -53,7 +53,26 @@ async def test_what_sending_raises_reaches_the_writer() -> None:
         await write()
 
 
-async def test_a_writer_that_fails_ends_the_sending() -> None:
+async def test_a_text_that_breaks_off_is_sent_before_its_end_is_told() -> None:
+    sent: list[str] = []
+
+    async def send(text: str) -> None:
+        await asyncio.sleep(0)
+        sent.append(text)
+
+    async def write() -> None:
+        async with Deltas(send, interval_seconds=LONG_SECONDS) as deltas:
+            deltas.add("one")
+            await asyncio.sleep(0)
+            deltas.add(" two")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        await asyncio.wait_for(write(), 5)
+    assert "".join(sent) == "one two"
+
+
+async def test_a_writer_that_is_cancelled_sends_no_more() -> None:
     started = asyncio.Event()
 
     async def send(_text: str) -> None:
@@ -63,11 +82,13 @@ async def test_a_writer_that_fails_ends_the_sending() -> None:
     async def write() -> None:
         async with Deltas(send, interval_seconds=0) as deltas:
             deltas.add("one")
-            await started.wait()
-            raise RuntimeError("broken")
+            await asyncio.Event().wait()
 
-    with pytest.raises(RuntimeError, match="broken"):
-        await asyncio.wait_for(write(), 5)
+    task = asyncio.create_task(write())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
 
 
 @pytest.mark.parametrize("text", ["NO_ANSWER", " NO_ANSWER.", "**NO_ANSWER**", '"NO_ANSWER" because', "\nNO_ANSWER"])
