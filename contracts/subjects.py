@@ -63,6 +63,7 @@ HEADER_MESSAGE_ID: Final = "Nats-Msg-Id"
 HEADER_ERROR: Final = "Rag-Error"
 HEADER_REPLAY_OF: Final = "Rag-Replay-Of"
 HEADER_EXPECTED_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
+HEADER_EXPECTED_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
 
 HEADER_DEAD_REASON: Final = "Rag-Dead-Reason"
 HEADER_DEAD_CODE: Final = "Rag-Dead-Code"

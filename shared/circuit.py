@@ -5,7 +5,8 @@ then holds on to the frames of all who met it, and lets everybody in at once whe
 first, and one of them probes.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -14,17 +15,32 @@ from purgatory.domain.model import Context, OpenedState
 _CLOSED: Final = "closed"
 
 
-class Circuit:
-    """Opens after `failures` in a row, for `open_seconds`."""
+def every_error(_error: Exception) -> bool:
+    """Count everything."""
+    return True
 
-    def __init__(self, name: str, *, failures: int, open_seconds: float) -> None:
+
+class Circuit:
+    """Opens after `failures` in a row, for `open_seconds`; `counts` tells which errors are failures."""
+
+    def __init__(
+        self, name: str, *, failures: int, open_seconds: float, counts: Callable[[Exception], bool] = every_error
+    ) -> None:
         self._context = Context(name, failures, open_seconds)
+        self._open_seconds = open_seconds
+        self._counts = counts
         self._probing = False
 
     @property
     def closed(self) -> bool:
         """Tell whether all is well."""
         return bool(self._context.state == _CLOSED)
+
+    @property
+    def seconds_left(self) -> float:
+        """Return how long nothing is tried yet, 0 when something may be."""
+        opened_at = self._context.opened_at
+        return 0.0 if self.closed or opened_at is None else max(0.0, opened_at + self._open_seconds - time.time())
 
     def admits(self) -> bool:
         """Tell whether a call may be tried now; if so it must be, within `watching`."""
@@ -46,7 +62,10 @@ class Circuit:
         try:
             yield
         except Exception as error:
-            self._context.handle_exception(error)
+            if self._counts(error):
+                self._context.handle_exception(error)
+            else:
+                self._context.handle_end_request()
             raise
         else:
             self._context.handle_end_request()

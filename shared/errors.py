@@ -3,12 +3,14 @@
     PlatformError
     ├── Retryable             nak with growing delay      503 + Retry-After
     │   ├── Unavailable       a dependency is gone; with `away` it surely is, whoever asks
+    │   │   └── StreamMoved   a message was expected behind another one
     │   └── Overloaded        a bounded queue is full: the message waits, which is no failed try
     ├── Rejected              dead letter at once         422
     │   ├── InvalidMessage    bytes or fields are wrong   422
     │   ├── NotFound          no such thing               404
     │   └── Conflict          contradicts what is there   409
     ├── DeadlineExpired       dropped and counted         504
+    ├── TakenOver             left alone                  none: somebody else answers
     ├── RemoteFault           a few tries, then dead      500
     └── Misconfigured         the process ends with 2; a restart would not help
 
@@ -57,6 +59,12 @@ class Unavailable(Retryable):
         self.away = away
 
 
+class StreamMoved(Unavailable):
+    """The stream took another message after the one that the publisher expected to be its last."""
+
+    code = "stream_moved"
+
+
 class Overloaded(Retryable):
     """A bounded queue is full."""
 
@@ -92,6 +100,12 @@ class DeadlineExpired(PlatformError):
     """Nobody waits for the result any more."""
 
     code = "deadline_expired"
+
+
+class TakenOver(PlatformError):
+    """Another delivery of the same message is at work: this one stops and settles nothing."""
+
+    code = "taken_over"
 
 
 class RemoteFault(PlatformError):

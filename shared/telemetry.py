@@ -93,6 +93,25 @@ def span(
         current.end()
 
 
+@contextmanager
+def detached_span(
+    tracer: Tracer, name: str, kind: SpanKind = SpanKind.INTERNAL, *, attributes: Mapping[str, Any] | None = None
+) -> Iterator[Span]:
+    """Run a block of an asynchronous generator inside a span that is never the current one.
+
+    Such a block is left and entered again in whatever context its reader has, so nothing may stay attached to it.
+    """
+    started = tracer.start_span(name, kind=kind, attributes=dict(attributes or {}))
+    try:
+        yield started
+    except Exception as error:
+        started.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        started.set_attribute("error.type", type(error).__name__)
+        raise
+    finally:
+        started.end()
+
+
 def links_to(*traceparents: str | None) -> list[Link]:
     """Return links to the spans that W3C trace headers name, and to the current one; what names none is left out."""
     contexts = [_PROPAGATOR.extract({"traceparent": text}, otel_context.Context()) for text in traceparents if text]

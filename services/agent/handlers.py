@@ -1,11 +1,12 @@
 """What the agent consumes."""
 
 from contracts import subjects, topology
+from contracts.errors import ErrorReply
 from contracts.facts import QueryAnswered, QueryFailed
-from contracts.queries import AskQuestion
+from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
-from services.agent.events import AnswerEvents, Publish
-from shared.errors import PlatformError
+from services.agent.events import AnswerEvents, Publish, Recall, Told
+from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
 
@@ -13,16 +14,24 @@ from shared.messaging.requests import to_reply
 class AgentHandlers:
     """Questions from the queue."""
 
-    def __init__(self, answering: Answering, publish: Publish) -> None:
+    def __init__(self, answering: Answering, publish: Publish, recall: Recall) -> None:
         self._answering = answering
         self._publish = publish
+        self._recall = recall
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
         headers = {subjects.HEADER_CORRELATION_ID: delivery.correlation_id}
-        events = AnswerEvents(self._publish, question, headers)
+        told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
+        events = AnswerEvents(self._publish, question, headers, told)
+        if told.end is not None:
+            await events.announce(_fact_of(told.end, question, delivery))
+            return
         try:
             answer = await self._answering.answer(question, events, delivery.deadline)
+        except TakenOver:
+            await self._leave(question, events, delivery)
+            return
         except PlatformError as error:
             await _fail(question, events, error)
             return
@@ -30,20 +39,38 @@ class AgentHandlers:
             if delivery.deliveries >= topology.AGENT.max_faults:
                 await _fail(question, events, error)
             raise
-        await events.announce(
-            QueryAnswered(
-                tenant=question.tenant,
-                query_id=question.query_id,
-                answered=answer.answered,
-                citations=len(answer.citations),
-                duration_ms=delivery.age_seconds * 1000,
-            )
-        )
+        await events.announce(_answered(answer, question, delivery))
+
+    async def _leave(self, question: AskQuestion, events: AnswerEvents, delivery: Delivery) -> None:
+        """Settle a question that another delivery has answered; TakenOver while that one is still at work."""
+        told = await self._recall(question.query_id)
+        if told.end is None:
+            raise TakenOver(f"another delivery of question {question.query_id} is at work")
+        await events.announce(_fact_of(told.end, question, delivery))
+
+
+def _fact_of(end: AnswerEvent, question: AskQuestion, delivery: Delivery) -> QueryAnswered | QueryFailed:
+    """Return the fact of an answer that ended before its delivery did."""
+    if end.type == "done":
+        return _answered(Answer.model_validate(end.data), question, delivery)
+    return _failed(ErrorReply.model_validate(end.data), question)
+
+
+def _answered(answer: Answer, question: AskQuestion, delivery: Delivery) -> QueryAnswered:
+    return QueryAnswered(
+        tenant=question.tenant,
+        query_id=question.query_id,
+        answered=answer.answered,
+        citations=len(answer.citations),
+        duration_ms=delivery.age_seconds * 1000,
+    )
+
+
+def _failed(reply: ErrorReply, question: AskQuestion) -> QueryFailed:
+    return QueryFailed(tenant=question.tenant, query_id=question.query_id, code=reply.code, message=reply.message)
 
 
 async def _fail(question: AskQuestion, events: AnswerEvents, error: Exception) -> None:
     reply = to_reply(error)
     await events.send("error", reply.model_dump(exclude_none=True))
-    await events.announce(
-        QueryFailed(tenant=question.tenant, query_id=question.query_id, code=reply.code, message=reply.message)
-    )
+    await events.announce(_failed(reply, question))

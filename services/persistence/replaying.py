@@ -18,9 +18,9 @@ from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.unit_of_work import GroupCommit
-from shared.errors import Conflict, NotFound, Overloaded, PlatformError, Rejected, Retryable, Unavailable
+from shared.errors import Conflict, NotFound, Overloaded, PlatformError, Rejected, Retryable, StreamMoved, Unavailable
 from shared.logs import get_logger
-from shared.messaging.publishing import Published, Publisher, StreamMoved
+from shared.messaging.publishing import Published, Publisher
 from shared.telemetry import current_trace_id, links_to, span
 
 log = get_logger(__name__)

@@ -7,7 +7,7 @@ from typing import Final
 
 from contracts.codec import DecodeError
 from contracts.topology import Consumer
-from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, Retryable, Unavailable
+from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, Retryable, TakenOver, Unavailable
 
 FIRST_DELAY_SECONDS: Final = 0.5
 LONGEST_DELAY_SECONDS: Final = 30.0
@@ -26,6 +26,7 @@ class Action(StrEnum):
     RETRY = "retry"
     DEAD = "dead"
     DROP = "drop"
+    LEAVE = "leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Reason:
 
 def decide(error: Exception, tries: int, consumer: Consumer) -> Decision:
     """Return what happens after the `tries`-th delivery of a message failed with `error`."""
+    if isinstance(error, TakenOver):
+        return Decision(Action.LEAVE)
     if isinstance(error, DeadlineExpired) and consumer.honours_deadline:
         return Decision(Action.DROP)
     if isinstance(error, Rejected | DecodeError):

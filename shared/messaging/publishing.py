@@ -15,7 +15,7 @@ from contracts import subjects
 from contracts.codec import content_type, encode
 from contracts.facts import SUBJECT_OF_FACT, DocumentFact
 from contracts.messages import Fact, Message
-from shared.errors import Overloaded, Rejected, Unavailable
+from shared.errors import Overloaded, Rejected, StreamMoved, Unavailable
 from shared.telemetry import inject_context, span
 
 # The server's codes for: maximum messages, maximum bytes, insufficient storage.
@@ -40,12 +40,6 @@ def message_id(document_id: str, revision: int, stage: str, batch: int | None = 
     """Return the `Nats-Msg-Id` of a document's message: document:revision:stage[:batch]."""
     parts = [quote(document_id, safe=""), str(revision), stage]
     return ":".join(parts if batch is None else [*parts, str(batch)])
-
-
-class StreamMoved(Unavailable):
-    """The stream took another message after the one that the publisher expected to be its last."""
-
-    code = "stream_moved"
 
 
 class Publisher:

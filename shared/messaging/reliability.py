@@ -183,6 +183,9 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
     async def _judge(self, error: Exception, raw: Msg, delivery: Delivery, consumer: Consumer) -> str:
         decision = decide(error, delivery.deliveries, consumer)
         _log_failure(error, decision, delivery)
+        if decision.action is Action.LEAVE:
+            # An acknowledgement of either kind would count for the delivery that is at work.
+            return str(decision.action)
         if decision.action is Action.RETRY:
             await raw.nak(delay=decision.delay_seconds)
             return "retry"

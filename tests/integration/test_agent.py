@@ -18,17 +18,20 @@ from contracts.messages import Fact
 from contracts.queries import Answer, AnswerEvent
 from contracts.retrieval import EmbedReply, EmbedRequest, RetrieveReply, RetrieveRequest
 from services.agent.app import build_lifespan
+from services.agent.events import Told
 from services.agent.settings import AgentSettings
 from shared.messaging.requests import respond
 from shared.metrics import MessagingMetrics
 from shared.service import Service
 from tests.running import client_of, eventually, running_service, stored
+from tests.scripted_llm import Reply, scripted_llm
 from tests.servers import NatsServer
 from tests.unit.agent.library import Library, question_of
 
 TRACER = NoOpTracerProvider().get_tracer("test")
 METRICS = MessagingMetrics(NoOpMeterProvider().get_meter("test"))
 TEXT = "When did the harbour of Lindby open?"
+WRITTEN = "The harbour of Lindby opened in 1887 [1]."
 DONE = ["accepted", "retrieval", "delta", "citations", "done"]
 
 
@@ -235,3 +238,75 @@ async def test_the_agent_mode_is_not_available_yet(nats_broker: NatsServer) -> N
         await publish(client, mode="agent")
         end = await end_of(client)
     assert (end.type, end.data["code"], end.data["field"]) == ("error", "not_available", "mode")
+
+
+async def test_the_first_token_leaves_before_the_second_comes(nats_broker: NatsServer) -> None:
+    with scripted_llm() as endpoint:
+        endpoint.script.append(Reply(text=WRITTEN, gap=30.0))
+        async with client_of(nats_broker.url) as client, agent(nats_broker, llm_base_url=endpoint.url):
+            await serve(client, Library())
+            await publish(client)
+            events = await eventually(lambda: _with_delta(client), "the first delta is out")
+            assert [event.data["text"] for event in events if event.type == "delta"] == ["The"]
+            assert len(endpoint.requests) == 1
+
+
+async def _with_delta(client: Client) -> list[AnswerEvent]:
+    events = await events_of(client)
+    return events if any(event.type == "delta" for event in events) else []
+
+
+async def test_a_language_model_s_answer_is_cited_word_for_word(nats_broker: NatsServer) -> None:
+    with scripted_llm() as endpoint:
+        endpoint.script.append(Reply(text=f"{WRITTEN} [8]", usage=(321, 12)))
+        settings = {"llm_base_url": endpoint.url, "llm_output_price": 1000.0}
+        async with client_of(nats_broker.url) as client, agent(nats_broker, **settings):
+            await serve(client, Library())
+            await publish(client)
+            answer = Answer.model_validate((await end_of(client)).data)
+            texts = [event.data["text"] for event in await events_of(client) if event.type == "delta"]
+    assert (answer.answered, answer.answer) == (True, WRITTEN)
+    assert "".join(texts) == WRITTEN
+    assert [citation.quote for citation in answer.citations] == ["The harbour of Lindby opened in 1887."]
+    assert answer.usage == {"input_tokens": 321, "output_tokens": 12, "llm_calls": 1, "cost": 0.012}
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        (Reply(status=500), "llm_unavailable"),
+        (Reply(status=429, headers={"Retry-After": "50"}), "llm_rate_limited"),
+        (Reply(status=400, error={"code": "context_length_exceeded"}), "context_too_long"),
+        (Reply(status=400), "llm_refused"),
+        (Reply(text="The harbour of", cut_after=2), "llm_unavailable"),
+    ],
+)
+async def test_a_failing_language_model_is_a_clear_problem(nats_broker: NatsServer, reply: Reply, code: str) -> None:
+    with scripted_llm() as endpoint:
+        endpoint.default = lambda _request: reply
+        settings = {"llm_base_url": endpoint.url, "llm_attempts": 2}
+        async with client_of(nats_broker.url) as client, agent(nats_broker, **settings):
+            await serve(client, Library())
+            await publish(client)
+            end = await end_of(client)
+            await eventually(lambda: settled(client), "the question is acknowledged")
+            assert await stored(client, "DEAD") == []
+    assert (end.type, end.data["code"]) == ("error", code)
+
+
+async def test_a_question_whose_agent_stops_while_writing_is_written_by_the_next(nats_broker: NatsServer) -> None:
+    """INVARIANT: accepted is durable: what the caller has read is gone on with, or taken back in words."""
+    with scripted_llm() as endpoint:
+        endpoint.script.extend([Reply(text="The harbour is old [1].", gap=0.5), Reply(text=WRITTEN)])
+        settings = {"llm_base_url": endpoint.url, "drain_seconds": 0.2}
+        async with client_of(nats_broker.url) as client:
+            await serve(client, Library())
+            async with agent(nats_broker, **settings):
+                await publish(client)
+                await eventually(lambda: _with_delta(client), "the first one has begun")
+            async with agent(nats_broker, **settings):
+                answer = Answer.model_validate((await end_of(client)).data)
+            events = await events_of(client)
+    assert Told(tuple(events)).text == answer.answer == WRITTEN
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events].count("done") == 1

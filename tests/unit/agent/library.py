@@ -1,6 +1,7 @@
 """A retriever and an embedder of a few lines, and the streams that answers go to: fakes that behave."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -12,6 +13,8 @@ from contracts.messages import Message
 from contracts.queries import AnswerEvent, AskQuestion
 from contracts.retrieval import EmbedReply, EmbedRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
 from services.agent.coverage import words_of
+from services.agent.events import Told
+from shared.errors import StreamMoved
 
 A = TypeVar("A", bound=Message)
 
@@ -85,6 +88,11 @@ class Library:
         return EmbedReply(model=self.model, dimension=DIMENSION, vectors=vectors)
 
 
+@dataclass(frozen=True)
+class StoredAt:
+    sequence: int
+
+
 class Streams:
     """Keeps what is published, once per message id; `failure` is raised instead while it is set."""
 
@@ -94,10 +102,24 @@ class Streams:
 
     async def publish(
         self, subject: str, message: Message, *, tenant: str, message_id: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    ) -> "StoredAt":
         if self.failure is not None:
             raise self.failure
-        self.stored.setdefault(f"{subject} {message_id}", (subject, message, tenant))
+        identity = f"{subject} {message_id}"
+        expected = (headers or {}).get(subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE)
+        if identity not in self.stored:
+            if expected is not None and int(expected) != self.last_of(subject):
+                raise StreamMoved("another event came first")
+            self.stored[identity] = (subject, message, tenant)
+        return StoredAt(list(self.stored).index(identity) + 1)
+
+    def last_of(self, subject: str) -> int:
+        """Return the place of a subject's last message, 0 without any."""
+        places = [place for place, (at, _, _) in enumerate(self.stored.values(), 1) if at == subject]
+        return places[-1] if places else 0
+
+    async def recall(self, query_id: str) -> Told:
+        return Told(tuple(self.events(query_id)), self.last_of(subjects.answers(query_id)))
 
     def events(self, query_id: str = "q1") -> list[AnswerEvent]:
         wanted = subjects.answers(query_id)

@@ -1,0 +1,32 @@
+"""The language model that the settings name."""
+
+from opentelemetry.trace import Tracer
+
+from services.agent.llm import LanguageModel
+from services.agent.metrics import AgentMetrics
+from services.agent.observed_llm import ObservedLanguageModel
+from services.agent.openai_llm import OpenAILanguageModel, Patience, Prices
+from services.agent.resilient_llm import ResilientLanguageModel
+from services.agent.settings import AgentSettings
+from services.agent.tokens import counter_for
+
+
+def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> LanguageModel | None:
+    """Return the configured model, None when there is none; Misconfigured when its tokenizer cannot be read."""
+    if settings.llm_base_url is None:
+        return None
+    remote = OpenAILanguageModel(
+        base_url=settings.llm_base_url,
+        api_key=settings.llm_api_key,
+        name=settings.llm_model,
+        window_tokens=settings.llm_window_tokens,
+        counter=counter_for(settings.llm_tokenizer),
+        patience=Patience(settings.llm_first_token_seconds, settings.llm_idle_seconds, settings.llm_timeout_seconds),
+        prices=Prices(settings.llm_input_price, settings.llm_output_price),
+    )
+    return ResilientLanguageModel(
+        ObservedLanguageModel(remote, tracer, metrics),
+        attempts=settings.llm_attempts,
+        failures=settings.llm_breaker_failures,
+        open_seconds=settings.llm_breaker_seconds,
+    )
