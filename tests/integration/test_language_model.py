@@ -64,11 +64,11 @@ async def ask(
 
 
 async def test_text_comes_in_pieces_and_the_whole_last(endpoint: ScriptedLlm) -> None:
-    endpoint.script.append(Reply(pieces=("Hel", "lo", " there."), usage=(120, 30)))
+    endpoint.script.append(Reply(pieces=("Ha", "llo", " there."), usage=(120, 30)))
     async with model_of(endpoint, llm_input_price=2.0, llm_output_price=8.0, llm_api_key=SecretStr("key-1")) as model:
         pieces, completion = await ask(model)
-    assert pieces == ["Hel", "lo", " there."]
-    assert (completion.text, completion.finish) == ("Hello there.", "stop")
+    assert pieces == ["Ha", "llo", " there."]
+    assert (completion.text, completion.finish) == ("Hallo there.", "stop")
     assert (completion.usage.input_tokens, completion.usage.output_tokens, completion.usage.calls) == (120, 30, 1)
     assert completion.usage.cost == pytest.approx((120 * 2 + 30 * 8) / 1_000_000)
     assert endpoint.keys == ["key-1"]
