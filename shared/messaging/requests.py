@@ -32,6 +32,7 @@ from shared.errors import (
     Rejected,
     RemoteFault,
     Retryable,
+    TakenOver,
     Unavailable,
 )
 from shared.logs import get_logger
@@ -167,7 +168,7 @@ async def _respond_error(client: Client, message: Msg, error: Exception) -> str:
 
 def to_reply(error: Exception) -> ErrorReply:
     """Return what a caller is told of an error; the text of an unexpected one stays in the log."""
-    if not isinstance(error, PlatformError) or isinstance(error, RemoteFault):
+    if not isinstance(error, PlatformError) or isinstance(error, RemoteFault | TakenOver):
         return ErrorReply(kind="fault", code="internal_error", message="the service failed; its log has the details")
     kinds = {NotFound: "not_found", Rejected: "rejected", Retryable: "retryable", DeadlineExpired: EXPIRED}
     kind = next(kind for base, kind in kinds.items() if isinstance(error, base))

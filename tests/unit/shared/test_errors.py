@@ -11,7 +11,7 @@ REQUEST_ERRORS = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
     if issubclass(kind, errors.PlatformError)
-    and kind not in (errors.PlatformError, errors.Misconfigured, errors.RemoteFault)
+    and kind not in (errors.PlatformError, errors.Misconfigured, errors.RemoteFault, errors.TakenOver)
 ]
 
 
