@@ -179,9 +179,16 @@ class Service:
     async def close(self) -> None:
         """Close the connection and flush telemetry, each within its bound, whether or not anybody answers."""
         self.begin_shutdown()
-        await within(CLOSE_SECONDS, self._broker.stop(), "the broker's connection")
+        await within(CLOSE_SECONDS, self._disconnect(), "the broker's connection")
         await within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
         log.info("service_closed")
+
+    async def _disconnect(self) -> None:
+        try:
+            await self._broker.stop()
+        except NatsError:
+            # A client that is looking for its broker refuses to drain: there is nothing that it could send.
+            await self.client.close()
 
     async def _wait_for_topology(self) -> None:
         self.health.waiting_for = "topology"

@@ -12,7 +12,7 @@ from contracts.codec import decode, encode
 from contracts.retrieval import EmbedReply, EmbedRequest
 from services.embedder.app import build_lifespan
 from services.embedder.settings import EmbedderSettings
-from shared.errors import Rejected, RemoteFault, Unavailable
+from shared.errors import Rejected, Unavailable
 from shared.service import Service
 from tests.hashing_server import DIMENSION, HashingServer, embedding, hashing_server
 from tests.running import eventually, running_service
@@ -123,5 +123,5 @@ async def test_whoever_introduces_a_model_reads_that_its_dimension_is_wrong(
         request = EmbedRequest(texts=["a"], kind="passage", model="next@remote.8", bulk=True)
         with pytest.raises(Rejected, match="check the model's dimension"):
             await service.requester.ask(subjects.EMBED_QUERY, request, EmbedReply)
-        with pytest.raises(RemoteFault):
+        with pytest.raises(Unavailable, match="check the model's dimension"):
             await service.requester.ask(subjects.EMBED_QUERY, request.model_copy(update={"bulk": False}), EmbedReply)

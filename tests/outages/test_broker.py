@@ -89,7 +89,10 @@ async def in_time(answer: Awaitable[httpx.Response], seconds: float = ANSWER_SEC
 
 # The broker's client leaves a connection behind on which it was greeted with garbage.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(
+    "failure",
+    [pytest.param(name, marks=pytest.mark.extended if name in ("silent", "slow") else ()) for name in FAILURES],
+)
 async def test_writes_and_searches_are_refused_in_time_and_work_again(
     stand: tuple[Stand, TcpProxy], failure: str
 ) -> None:
