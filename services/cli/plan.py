@@ -17,8 +17,8 @@ STOP_ORDER: Final = ("gateway", "parser", "agent", "embedder", "retriever", "per
 # Enough for one answer or one batch; six services one after the other still end within the launcher's bound.
 DRAIN_SECONDS: Final = 8.0
 
-# These bring documents in, and nobody waits for that as for an answer. The embedder tells its lanes apart itself.
-NICENESS: Final = {"parser": 10, "persistence": 5}
+# Nobody waits for documents as for an answer. The embedder does both and tells its lanes apart itself.
+NICENESS: Final = {"parser": 15, "persistence": 15, "embedder": 10}
 
 Command = Callable[[str], tuple[str, ...]]
 

@@ -32,8 +32,12 @@ async def supervise(tmp_path: Path, said: list[str]) -> AsyncIterator[Supervise]
     log = ProcessLog("one", tmp_path, terminal, "one |")
     made: list[SupervisedProcess] = []
 
-    def make(*command: str, policy: RestartPolicy = QUICK, live_url: str = NOWHERE) -> SupervisedProcess:
-        spec = ProcessSpec("one", command or (sys.executable, "-c", SLEEP), dict(os.environ), NOWHERE, live_url)
+    def make(
+        *command: str, policy: RestartPolicy = QUICK, live_url: str = NOWHERE, niceness: int = 0
+    ) -> SupervisedProcess:
+        spec = ProcessSpec(
+            "one", command or (sys.executable, "-c", SLEEP), dict(os.environ), NOWHERE, live_url, niceness
+        )
         made.append(SupervisedProcess(spec, log, said.append, policy=policy))
         return made[-1]
 
@@ -126,3 +130,23 @@ def _runs(pid: int) -> bool:
 )
 def test_an_ending_is_said_in_words(ending: Ending, words: str) -> None:
     assert str(ending) == words
+
+
+async def test_a_process_steps_back_behind_the_sessions_of_others(supervise: Supervise) -> None:
+    if not _has_sessions():
+        pytest.skip("this kernel does not share the processor by sessions")
+    process = supervise(niceness=10)
+    running = asyncio.create_task(process.run())
+    await until(lambda: process.pid and _niceness(process.pid) == 10)
+    process.kill()
+    await running
+
+
+def _has_sessions() -> bool:
+    return Path("/proc/self/autogroup").exists()
+
+
+def _niceness(pid: int) -> int:
+    """Return the niceness of a process's session, 0 while it has none of its own."""
+    words = Path(f"/proc/{pid}/autogroup").read_text().split()
+    return int(words[-1]) if words else 0

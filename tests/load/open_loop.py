@@ -89,7 +89,9 @@ class OpenLoop:
         return {"searches": number, "latencies_ms": latencies, "parts_ms": parts, "errors": dict(self._errors)}
 
     async def _search(self, number: int, due: float) -> None:
-        body = json.dumps({"query": question(self._random), "collection": self._collection, "top_k": 10})
+        # With a number that never comes twice: the vector of a query that was asked before is cached.
+        query = f"{question(self._random)} {time.time_ns()}"
+        body = json.dumps({"query": query, "collection": self._collection, "top_k": 10})
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 status, content = await self._connections.post("/v1/search", body.encode())
