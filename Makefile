@@ -37,7 +37,7 @@ run: .set-up ## Run every service on this machine (ARGS="--port 9000")
 
 .PHONY: test
 test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
-	@exec $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-extended
 test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes

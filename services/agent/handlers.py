@@ -1,5 +1,8 @@
 """What the agent consumes."""
 
+import asyncio
+from typing import Final
+
 from contracts import subjects, topology
 from contracts.errors import ErrorReply
 from contracts.facts import QueryAnswered, QueryFailed
@@ -9,6 +12,10 @@ from services.agent.events import AnswerEvents, Publish, Recall, Told
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
+
+# Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
+LOOK_SECONDS: Final = 0.25
+LOOKS: Final = 80
 
 
 class AgentHandlers:
@@ -42,11 +49,14 @@ class AgentHandlers:
         await events.announce(_answered(answer, question, delivery))
 
     async def _leave(self, question: AskQuestion, events: AnswerEvents, delivery: Delivery) -> None:
-        """Settle a question that another delivery has answered; TakenOver while that one is still at work."""
-        told = await self._recall(question.query_id)
-        if told.end is None:
-            raise TakenOver(f"another delivery of question {question.query_id} is at work")
-        await events.announce(_fact_of(told.end, question, delivery))
+        """Settle a question that another delivery answers meanwhile; TakenOver when that one does not end in time."""
+        for _ in range(LOOKS):
+            told = await self._recall(question.query_id)
+            if told.end is not None:
+                await events.announce(_fact_of(told.end, question, delivery))
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        raise TakenOver(f"another delivery of question {question.query_id} is at work")
 
 
 def _fact_of(end: AnswerEvent, question: AskQuestion, delivery: Delivery) -> QueryAnswered | QueryFailed:

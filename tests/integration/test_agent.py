@@ -116,7 +116,7 @@ async def test_what_the_documents_do_not_answer_is_not_answered(nats_broker: Nat
 
 
 async def test_a_question_that_comes_twice_is_told_once(nats_broker: NatsServer) -> None:
-    """INVARIANT: effects happen once. Event ids that did not follow from question and number would double it."""
+    """INVARIANT: effects happen once. Without a place behind the event before, each copy would tell its own story."""
     async with client_of(nats_broker.url) as client, agent(nats_broker):
         await serve(client, Library())
         for copy in range(2):
