@@ -16,11 +16,11 @@ class Calibration:
     least_passage_evidence: float = 0.0
 
 
-# The curve of passage evidence is in docs/decisions/0026-language-model.md: 0.76 declines 0.5 % of the questions that the
-# passages answer and 100 % of those about something else. The curve is in docs/decisions/0009-extractive-answers.md: 1.14 declines 3 % of the questions that the passages
-# answer, 93 % of those whose article is missing and 100 % of those about something else.
+# The curve is in docs/decisions/0009-extractive-answers.md: 1.14 declines 3 % of the questions that the passages
+# answer, 93 % of those whose article is missing and 100 % of those about something else. That of passage evidence is in
+# 0026-language-model.md: 0.76 declines 0.5 % of what the passages answer and 100 % of what is about something else.
 _BGE_SMALL: Final = Calibration(least_evidence=1.14, least_coverage=0.0, least_passage_evidence=0.76)
-# Nothing is known of the scale, so words alone decide: declines 14 %, 90 % and 97 %.
+# Nothing is known of the scale, so words alone decide: declines 14 %, 90 % and 97 %. A language model is asked in doubt.
 _UNKNOWN: Final = Calibration(least_evidence=0.0, least_coverage=0.35, least_passage_evidence=0.15)
 
 _BY_MODEL: Final = {"bge-small-en-v1.5-int8": _BGE_SMALL}
