@@ -20,7 +20,7 @@ class Calibration:
 # answer, 93 % of those whose article is missing and 100 % of those about something else. That of passage evidence is in
 # 0026-language-model.md: 0.76 declines 0.5 % of what the passages answer and 100 % of what is about something else.
 _BGE_SMALL: Final = Calibration(least_evidence=1.14, least_coverage=0.0, least_passage_evidence=0.76)
-# Nothing is known of the scale, so words alone decide: declines 14 %, 90 % and 97 %. A language model is asked in doubt.
+# Nothing is known of the scale, so words alone decide: declines 14 %, 90 % and 97 %. In doubt a model is asked.
 _UNKNOWN: Final = Calibration(least_evidence=0.0, least_coverage=0.35, least_passage_evidence=0.15)
 
 _BY_MODEL: Final = {"bge-small-en-v1.5-int8": _BGE_SMALL}
