@@ -30,6 +30,9 @@ from services.retriever.qdrant_edge_requests import (
 )
 from services.retriever.revision_pages import MAX_SHARING_A_REVISION, page_of, page_of_one
 
+# Each is lost to a removal within the millisecond between ranking and reading.
+MAX_SEARCHES = 5
+
 
 class QdrantEdgeShard:
     """One open shard; every call may raise IndexUnavailable, which carries what the engine said."""
@@ -69,7 +72,18 @@ class QdrantEdgeShard:
         self._update(engine.UpdateOperation.delete_points_by_filter(engine.Filter(must=scope)))
 
     def search(self, query: IndexQuery) -> list[Hit]:
-        """Return hits, best first: points are ranked by their ids alone, and only those that answer are read."""
+        """Return hits, best first: points are ranked by their ids alone, and only those that answer are read.
+
+        A write may come between the two. When it removed what was ranked, what took its place was not ranked yet: then
+        the search is made again.
+        """
+        for _ in range(MAX_SEARCHES - 1):
+            hits, complete = self._search(query)
+            if complete:
+                return hits
+        return self._search(query)[0]
+
+    def _search(self, query: IndexQuery) -> tuple[list[Hit], bool]:
         words = self._scores(by_words(query)) if query.ranks_by_words else {}
         cosines = self._scores(by_meaning(query)) if query.ranks_by_meaning else {}
         unknown = [each for each in words if each not in cosines]
@@ -77,11 +91,12 @@ class QdrantEdgeShard:
             cosines |= self._scores(cosines_of(query, unknown))
         scores = ranked(query, cosines, words)
         found = self._payloads(list(scores))
-        return [
+        hits = [
             payload.read_hit(each, found[each], score, cosines.get(each))
             for each, score in scores.items()
             if each in found
         ]
+        return hits, len(hits) == len(scores)
 
     def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
         """Return the fences of those documents that have one."""
