@@ -37,7 +37,10 @@ run: .set-up ## Run every service on this machine (ARGS="--port 9000")
 
 .PHONY: test
 test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
-	@exec $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS) || { \
+		code=$$?; [ $$code -eq 1 ] || exit $$code; \
+		echo "Some tests failed beside others. They run once more, alone, and have to pass:"; \
+		exec $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
 .PHONY: test-extended
 test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
