@@ -16,6 +16,7 @@ from services.gateway.ingestion import Ingestion
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
+from services.gateway.openai_wire.embeddings import Embeddings
 from services.gateway.pipeline import Pipeline
 from services.gateway.progress import DocumentProgress
 from services.gateway.reads import Reads
@@ -45,6 +46,7 @@ class Gateway:
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
+    embeddings: Embeddings
     components: Components
     pipeline: Pipeline
     waiting_seats: Seats
@@ -92,6 +94,13 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             timeout_seconds=settings.gateway_query_timeout_seconds,
             recheck_seconds=settings.gateway_recheck_seconds,
             pending=pending,
+        ),
+        embeddings=Embeddings(
+            requester.ask,
+            seats,
+            slice_texts=settings.gateway_embedding_slice_texts,
+            slices=settings.gateway_embedding_slices,
+            timeout_seconds=settings.gateway_query_timeout_seconds,
         ),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
