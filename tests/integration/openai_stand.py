@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -98,8 +98,11 @@ async def scripted_agent(stand: Stand) -> AsyncIterator[Agent]:
     try:
         yield agent
     finally:
+        # A fetch may swallow its cancellation, so the loop has a flag as well.
         agent.stopped = True
-        await work
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
 
 
 @asynccontextmanager

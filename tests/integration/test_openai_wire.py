@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import openai
@@ -92,22 +93,13 @@ async def test_answers_without_a_language_model_use_none_of_its_tokens(stand: St
     assert completion.usage.total_tokens == 0
 
 
-@pytest.mark.parametrize(
-    ("model", "mode", "collection"),
-    [
-        ("rag", "rag", None),
-        ("agent", "agent", None),
-        ("rag:handbook", "rag", "handbook"),
-        ("agent:a.b", "agent", "a.b"),
-    ],
-)
-async def test_the_model_says_how_and_from_where(
-    stand: Stand, agent: Agent, model: str, mode: str, collection: str | None
-) -> None:
-    completion = await stand.client.chat.completions.create(model=model, messages=QUESTION)
-    [(asked, _)] = agent.questions
-    assert (asked.mode, asked.collection, completion.model) == (mode, collection, model)
-    assert completion.id == f"chatcmpl-{asked.query_id}"
+async def test_the_model_says_how_and_from_where(stand: Stand, agent: Agent) -> None:
+    models = {"rag": ("rag", None), "agent": ("agent", None), "rag:handbook": ("rag", "handbook")}
+    for model, chosen in {**models, "agent:a.b": ("agent", "a.b")}.items():
+        completion = await stand.client.chat.completions.create(model=model, messages=QUESTION)
+        asked, _ = agent.questions[-1]
+        assert ((asked.mode, asked.collection), completion.model) == (chosen, model)
+        assert completion.id == f"chatcmpl-{asked.query_id}"
 
 
 async def test_a_chat_is_a_question_with_its_history(stand: Stand, agent: Agent) -> None:
@@ -165,151 +157,126 @@ async def test_parameters_that_only_steer_a_model_are_accepted(stand: Stand, age
     assert completion.choices[0].message.content == "In 1887."
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value"),
-    [
-        ("n", 2),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
-        ("functions", [{"name": "f"}]),
-        ("tool_choice", "required"),
-        ("logprobs", True),
-        ("top_logprobs", 3),
-        ("response_format", {"type": "json_object"}),
-        ("audio", {"voice": "alloy", "format": "wav"}),
-        ("modalities", ["text", "audio"]),
-        ("prediction", {"type": "content", "content": "x"}),
-        ("web_search_options", {}),
-        ("logit_bias", {"1": 5}),
-        ("stop", "\n"),
-    ],
-)
-async def test_parameters_that_would_change_the_answer_are_refused(
-    stand: Stand, agent: Agent, parameter: str, value: Any
-) -> None:
-    error = await refusal(stand, **{parameter: value})
-    assert isinstance(error, openai.BadRequestError)
-    assert (error.param, error.code, error.type) == (parameter, "unsupported_parameter", "invalid_request_error")
-    assert parameter in error.message
+async def test_parameters_that_would_change_the_answer_are_refused(stand: Stand, agent: Agent) -> None:
+    refused = {
+        "n": 2,
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "functions": [{"name": "f"}],
+        "tool_choice": "required",
+        "logprobs": True,
+        "top_logprobs": 3,
+        "response_format": {"type": "json_object"},
+        "audio": {"voice": "alloy", "format": "wav"},
+        "modalities": ["text", "audio"],
+        "prediction": {"type": "content", "content": "x"},
+        "web_search_options": {},
+        "logit_bias": {"1": 5},
+        "stop": "\n",
+    }
+    for parameter, value in refused.items():
+        error = await refusal(stand, **{parameter: value})
+        assert isinstance(error, openai.BadRequestError)
+        assert (error.param, error.code, error.type) == (parameter, "unsupported_parameter", "invalid_request_error")
+        assert parameter in error.message
     assert agent.questions == []
 
 
-@pytest.mark.parametrize(
-    ("request_fields", "param", "code"),
-    [
+async def test_a_wrong_input_is_a_bad_request_that_names_it(stand: Stand, agent: Agent) -> None:
+    user, image = {"role": "user", "content": "x"}, {"type": "image_url", "image_url": {"url": "data:,"}}
+    tool = {"role": "tool", "content": "x", "tool_call_id": "1"}
+    wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"messages": []}, "messages", "invalid_request"),
         ({"messages": [{"role": "system", "content": "x"}]}, "messages", "invalid_message"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role", "invalid_request"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages[0].content", "invalid_message"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content", "invalid_request"),
         ({"messages": [{"role": "user", "content": "x" * 8001}]}, "messages[0].content", "invalid_message"),
-        ({"messages": [*QUESTION, {"role": "assistant", "content": "In"}]}, "messages[1].role", "invalid_message"),
+        ({"messages": [user, {"role": "assistant", "content": "In"}]}, "messages[1].role", "invalid_message"),
+        ({"messages": [tool, user]}, "messages[0].role", "unsupported_parameter"),
         (
-            {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}, *QUESTION]},
-            "messages[0].role",
-            "unsupported_parameter",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, image]}]},
             "messages[0].content[1]",
             "unsupported_content",
         ),
         ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_message"),
+        ({"model": ""}, "model", "invalid_request"),
         ({"extra_body": {"top_k": 0}}, "top_k", "invalid_request"),
         ({"extra_body": {"filtr": {}}}, "filtr", "unknown_parameter"),
         ({"extra_body": {"conversation_id": "a b"}}, "conversation_id", "invalid_request"),
-    ],
-)
-async def test_a_wrong_input_is_a_bad_request_that_names_it(
-    stand: Stand, agent: Agent, request_fields: dict[str, Any], param: str, code: str
-) -> None:
-    error = await refusal(stand, **request_fields)
-    assert isinstance(error, openai.BadRequestError)
-    assert (error.param, error.code, error.type) == (param, code, "invalid_request_error")
+    ]
+    for fields, param, code in wrong:
+        error = await refusal(stand, **fields)
+        assert isinstance(error, openai.BadRequestError)
+        assert (error.param, error.code, error.type) == (param, code, "invalid_request_error")
     assert agent.questions == []
 
 
-@pytest.mark.parametrize("model", ["gpt-4o", "", "rag:", "rag:a b", "search", "RAG", "rag:nowhere"])
-async def test_a_model_that_does_not_exist_is_not_found(stand: Stand, agent: Agent, model: str) -> None:
+async def test_a_model_that_does_not_exist_is_not_found(stand: Stand, agent: Agent) -> None:
     agent.events = [AnswerEvent(query_id="", sequence=1, type="done", data={"answer": "No.", "answered": False})]
-    error = await refusal(stand, model=model)
-    assert (error.status_code, error.param) == (400 if not model else 404, "model")
-    if model:
-        assert isinstance(error, openai.NotFoundError)
-        assert error.code == "model_not_found"
+    for model in ("gpt-4o", "rag:", "rag:a b", "search", "RAG", "rag:nowhere"):
+        error = await refusal(stand, model=model)
+        assert isinstance(error, openai.NotFoundError), model
+        assert (error.param, error.code) == ("model", "model_not_found")
+    completion: Any = await stand.client.chat.completions.create(model="rag:handbook", messages=QUESTION)
+    assert completion.choices[0].message.answered is False
 
 
-@pytest.mark.parametrize(
-    ("data", "status", "code", "param"),
-    [
-        ({"kind": "retryable", "code": "llm_unavailable", "message": "gone"}, 503, "llm_unavailable", None),
-        (
-            {"kind": "rejected", "code": "invalid_filter", "message": "no", "field": "filter"},
-            400,
-            "invalid_filter",
-            "filter",
-        ),
-        (
-            {"kind": "rejected", "code": "not_available", "message": "no", "field": "mode"},
-            400,
-            "not_available",
-            "model",
-        ),
-        ({"kind": "expired", "code": "deadline_expired", "message": "late"}, 504, "deadline_expired", None),
-        ({"kind": "fault", "code": "internal_error", "message": "broken"}, 500, "internal_error", None),
-    ],
-)
-async def test_an_error_of_the_agent_is_one_of_the_client_s(
-    stand: Stand, agent: Agent, data: dict[str, Any], status: int, code: str, param: str | None
-) -> None:
-    agent.events = [AnswerEvent(query_id="", sequence=1, type="error", data=data)]
-    with capture_logs():
-        error = await refusal(stand)
-    assert (error.status_code, error.code, error.param) == (status, code, param)
-    assert ("retry-after" in error.response.headers) == (status == 503)
-    assert error.response.headers["content-type"] == "application/json"
-
-
-@pytest.mark.parametrize(
-    ("status", "kind", "code"),
-    [(401, openai.AuthenticationError, "invalid_api_key"), (429, openai.RateLimitError, "rate_limit_exceeded")],
-)
-async def test_a_refusal_before_the_route_has_the_client_s_form(
-    stand: Stand, status: int, kind: type[openai.APIStatusError], code: str
-) -> None:
-    async def refuse() -> str:
-        raise HTTPException(status, "you may not", headers={"WWW-Authenticate": "Bearer"})
-
-    stand.app.dependency_overrides[tenant] = refuse
-    calls = [
-        stand.client.chat.completions.create(model="rag", messages=QUESTION),
-        stand.client.embeddings.create(model="default", input="x"),
-        stand.client.models.retrieve("rag"),
+async def test_an_error_of_the_agent_is_one_of_the_client_s(stand: Stand, agent: Agent) -> None:
+    errors = [
+        ("retryable", "llm_unavailable", None, 503, None),
+        ("rejected", "invalid_filter", "filter", 400, "filter"),
+        ("rejected", "not_available", "mode", 400, "model"),
+        ("expired", "deadline_expired", None, 504, None),
+        ("fault", "internal_error", None, 500, None),
     ]
-    for call in calls:
-        with pytest.raises(kind) as caught:
-            await call
-        assert (caught.value.code, caught.value.param) == (code, None)
-        assert "you may not" in caught.value.message
-        assert caught.value.response.headers["www-authenticate"] == "Bearer"
+    for kind, code, field, status, param in errors:
+        data = {"kind": kind, "code": code, "message": "because", "field": field}
+        agent.events = [AnswerEvent(query_id="", sequence=1, type="error", data=data)]
+        with capture_logs():
+            error = await refusal(stand)
+        assert (error.status_code, error.code, error.param) == (status, code, param)
+        assert ("retry-after" in error.response.headers) == (status == 503)
+        assert error.response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "content", "status", "code"),
-    [
+async def test_a_refusal_before_the_route_has_the_client_s_form(stand: Stand) -> None:
+    kinds: dict[int, tuple[type[openai.APIStatusError], str]] = {
+        401: (openai.AuthenticationError, "invalid_api_key"),
+        429: (openai.RateLimitError, "rate_limit_exceeded"),
+    }
+    for status, (kind, code) in kinds.items():
+        stand.app.dependency_overrides[tenant] = partial(refuse, status)
+        for call in (
+            stand.client.chat.completions.create(model="rag", messages=QUESTION),
+            stand.client.embeddings.create(model="default", input="x"),
+            stand.client.models.retrieve("rag"),
+        ):
+            with pytest.raises(kind) as caught:
+                await call
+            assert (caught.value.code, caught.value.param) == (code, None)
+            assert "you may not" in caught.value.message
+            assert caught.value.response.headers["www-authenticate"] == "Bearer"
+
+
+async def refuse(status: int) -> str:
+    raise HTTPException(status, "you may not", headers={"WWW-Authenticate": "Bearer"})
+
+
+async def test_no_refusal_on_these_paths_is_a_problem_document(stand: Stand) -> None:
+    refused = [
         ("POST", "/v1/chat/completions", b"{", 400, "invalid_json"),
         ("POST", "/v1/embeddings", b"x" * 2_000_000, 413, "too_large"),
         ("GET", "/v1/chat/completions", b"", 405, "method_not_allowed"),
         ("POST", "/v1/responses", b"{}", 404, "not_found"),
         ("DELETE", "/v1/models/rag", b"", 405, "method_not_allowed"),
-    ],
-)
-async def test_no_refusal_on_these_paths_is_a_problem_document(
-    stand: Stand, method: str, path: str, content: bytes, status: int, code: str
-) -> None:
-    response = await stand.http.request(method, path, content=content, headers={"Content-Type": "application/json"})
-    error = response.json()["error"]
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/json")
-    assert error.keys() == {"message", "type", "param", "code"}
-    assert error["code"] == code
+    ]
+    for method, path, content, status, code in refused:
+        response = await stand.http.request(method, path, content=content, headers={"Content-Type": "application/json"})
+        error = response.json()["error"]
+        assert (response.status_code, response.headers["content-type"]) == (status, "application/json")
+        assert error.keys() == {"message", "type", "param", "code"}
+        assert error["code"] == code
+        assert ("allow" in response.headers) == (status == 405)
 
 
 async def test_a_fault_of_the_gateway_tells_the_client_nothing(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,14 +329,11 @@ async def test_without_persistence_the_list_of_models_is_to_be_asked_for_again(s
     assert (caught.value.status_code, caught.value.type) == (503, "server_error")
 
 
-@pytest.mark.parametrize("name", ["rag", "agent", "rag:handbook", "agent:minutes", "default", "words-in-buckets"])
-async def test_a_model_can_be_looked_at(stand: Stand, name: str) -> None:
-    model = await stand.client.models.retrieve(name)
-    assert (model.id, model.object, model.owned_by) == (name, "model", "rag")
-
-
-@pytest.mark.parametrize("name", ["rag:nowhere", "rag:", "gpt-4o", "BAAI/bge-m3", "agents"])
-async def test_a_model_that_is_not_listed_cannot_be_looked_at(stand: Stand, name: str) -> None:
-    with pytest.raises(openai.NotFoundError) as caught:
-        await stand.client.models.retrieve(name)
-    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+async def test_a_model_that_is_listed_can_be_looked_at(stand: Stand) -> None:
+    async for listed in stand.client.models.list():
+        assert await stand.client.models.retrieve(listed.id) == listed
+        assert (listed.object, listed.owned_by) == ("model", "rag")
+    for name in ("rag:nowhere", "rag:", "gpt-4o", "BAAI/bge-m3", "agents"):
+        with pytest.raises(openai.NotFoundError) as caught:
+            await stand.client.models.retrieve(name)
+        assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
