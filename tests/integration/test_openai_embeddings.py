@@ -108,6 +108,8 @@ async def test_a_request_goes_to_the_embedder_in_slices_one_after_the_other(stan
     await eventually(lambda: slices(stand), "the first slice is at the embedder")
     small = asyncio.create_task(stand.client.embeddings.create(model="default", input="small"))
     await eventually(lambda: stand.app.state.gateway.waiting_seats.free == 998, "both wait")
+    # What the gateway has sent before this question arrives before it.
+    await stand.client.models.retrieve("rag:handbook")
     assert [request.texts for request in slices(stand)] == [["a", "b"]]
     opened.set()
     assert len((await large).data) == 5
