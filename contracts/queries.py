@@ -25,7 +25,10 @@ class HistoryTurn(Message):
 
 
 class AskQuestion(Message):
-    """Answer a question from the documents of a tenant; `history` is what was said before it, oldest first."""
+    """Answer a question from the documents of a tenant; `history` is what was said before it, oldest first.
+
+    With `attended` the work may stop when nobody has said for a while that somebody listens (`StillListening`).
+    """
 
     tenant: str
     query_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -36,6 +39,13 @@ class AskQuestion(Message):
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
     history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_HISTORY_TURNS)
+    attended: bool = False
+
+
+class StillListening(Message):
+    """Somebody reads the events of an answer."""
+
+    query_id: str
 
 
 class Citation(Message):

@@ -2,15 +2,19 @@
 
 import time
 import uuid
+from functools import partial
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.queries import AskQuestion
 from services.gateway.bodies import read_json, run_sized
+from services.gateway.event_stream import EventStream
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.openai_wire import models
 from services.gateway.openai_wire.chat import completion_of, question_of
+from services.gateway.openai_wire.chunks import ChatChunks
 from services.gateway.openai_wire.embeddings import Embedded
 from services.gateway.openai_wire.schemas import (
     ChatBody,
@@ -20,6 +24,7 @@ from services.gateway.openai_wire.schemas import (
     Model,
     ModelList,
 )
+from services.gateway.openai_wire.streaming import chunk_events
 from services.gateway.openapi import OPENAI_ERRORS, body_of
 from services.gateway.replies import json_reply
 from services.gateway.tenancy import Tenant
@@ -34,16 +39,20 @@ router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS)
     "/v1/chat/completions",
     summary="Go on with a chat",
     openapi_extra=body_of(ChatBody),
-    responses={200: {"model": ChatCompletion}},
+    responses={200: {"model": ChatCompletion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def complete_chat(request: Request, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Answer the last message of a chat from the documents, with the sources as footnotes and in `citations`."""
     body = await read_json(request, ChatBody)
     created = int(time.time())
     question = question_of(body, tenant, uuid.uuid4().hex)
+    if body.stream:
+        sources = partial(_require_sources, gateway, question)
+        events = chunk_events(gateway.questions.stream(question), ChatChunks(body, question, created), sources)
+        return await EventStream.begin(events)
     answer = await gateway.questions.ask(question)
-    if not answer.answered and question.collection is not None:
-        await gateway.reads.require_collection(tenant, question.collection)
+    if not answer.answered:
+        await _require_sources(gateway, question)
     return json_reply(completion_of(body, question, answer, created))
 
 
@@ -78,6 +87,12 @@ async def read_model(name: str, tenant: Tenant, gateway: GatewayOf) -> Response:
     elif (collection := models.chat_model(name).collection) is not None:
         await gateway.reads.require_collection(tenant, collection)
     return json_reply(models.described(name))
+
+
+async def _require_sources(gateway: Gateway, question: AskQuestion) -> None:
+    """Raise NotFound when the question names a collection that does not exist."""
+    if question.collection is not None:
+        await gateway.reads.require_collection(question.tenant, question.collection)
 
 
 async def _embedding(gateway: Gateway) -> list[str]:
