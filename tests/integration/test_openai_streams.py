@@ -157,7 +157,10 @@ async def test_a_client_that_leaves_frees_its_place(stand: Stand, agent: Agent) 
 
 
 async def test_heartbeats_keep_a_silent_stream_open(nats_broker: NatsServer) -> None:
-    async with running_stand(nats_broker, gateway_heartbeat_seconds=0.1) as stand, scripted_agent(stand) as agent:
+    async with (
+        running_stand(nats_broker, gateway_heartbeat_seconds=0.1, gateway_query_timeout_seconds=5) as stand,
+        scripted_agent(stand) as agent,
+    ):
         agent.events = [event(1, "accepted")]
         stream = await ask(stand)
         reading = asyncio.create_task(text_of(stream))
@@ -167,7 +170,10 @@ async def test_heartbeats_keep_a_silent_stream_open(nats_broker: NatsServer) -> 
 
 
 async def test_on_the_wire_a_stream_is_data_comments_and_a_last_word(nats_broker: NatsServer) -> None:
-    async with running_stand(nats_broker, gateway_heartbeat_seconds=0.1) as stand, scripted_agent(stand) as agent:
+    async with (
+        running_stand(nats_broker, gateway_heartbeat_seconds=0.1, gateway_query_timeout_seconds=5) as stand,
+        scripted_agent(stand) as agent,
+    ):
         agent.events = [event(1, "accepted")]
         body = {"model": "rag", "messages": QUESTION, "stream": True}
         async with stand.http.stream("POST", "/v1/chat/completions", json=body) as response:
