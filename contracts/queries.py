@@ -4,7 +4,7 @@ The events of one answer come in this order, numbered from 1:
 `accepted`, (`step` | `retrieval` | `delta`)*, `citations`, `done` — or `error` at any point, which ends it.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -13,10 +13,19 @@ from contracts.messages import Message
 
 AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
+MAX_HISTORY_TURNS: Final = 20
+MAX_TURN_CHARACTERS: Final = 8_000
+
+
+class HistoryTurn(Message):
+    """A question that was asked before, and its answer; empty when there was none."""
+
+    question: str = Field(min_length=1, max_length=MAX_TURN_CHARACTERS)
+    answer: str = Field(default="", max_length=MAX_TURN_CHARACTERS)
 
 
 class AskQuestion(Message):
-    """Answer a question from the documents of a tenant.
+    """Answer a question from the documents of a tenant; `history` is what was said before it, oldest first.
 
     With `attended` the work may stop when nobody has said for a while that somebody listens (`StillListening`).
     """
@@ -29,6 +38,7 @@ class AskQuestion(Message):
     conversation_id: str | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
+    history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_HISTORY_TURNS)
     attended: bool = False
 
 

@@ -18,6 +18,7 @@ from services.gateway.nats_answers import StoredAnswers
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
+from services.gateway.openai_wire.embeddings import Embeddings
 from services.gateway.pipeline import Pipeline
 from services.gateway.progress import DocumentProgress
 from services.gateway.reads import Reads
@@ -47,6 +48,7 @@ class Gateway:
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
+    embeddings: Embeddings
     answer_streams: AnswerStreams
     components: Components
     pipeline: Pipeline
@@ -106,6 +108,13 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             pending=pending,
         ),
         answer_streams=answer_streams,
+        embeddings=Embeddings(
+            requester.ask,
+            seats,
+            slice_texts=settings.gateway_embedding_slice_texts,
+            slices=settings.gateway_embedding_slices,
+            timeout_seconds=settings.gateway_query_timeout_seconds,
+        ),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         waiting_seats=seats,

@@ -24,6 +24,7 @@ Filter = Annotated[
         'and-ed; `{"any": [filter…]}`, `{"not": filter}`.'
     ),
 ]
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Document(UpsertInput):
@@ -152,7 +153,7 @@ class QueryBody(Message):
     question: Question
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"
-    conversation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    conversation_id: ConversationId | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: Filter | None = None
     stream: StrictBool = False

@@ -62,6 +62,15 @@ class GatewaySettings(PlatformSettings):
     gateway_query_timeout_seconds: float = Field(
         default=60.0, gt=0, le=120, description="Time for an answer; questions expire in the queue after 120 s."
     )
+    gateway_embedding_slice_texts: int = Field(
+        default=16, ge=1, le=64, description="Texts of /v1/embeddings that go to the embedder in one piece."
+    )
+    gateway_embedding_slices: int = Field(
+        default=1, ge=1, le=64, description="Pieces of all /v1/embeddings that are at the embedder at the same time."
+    )
+    gateway_max_listed_collections: int = Field(
+        default=1_000, ge=1, le=100_000, description="Collections that /v1/models lists, by name."
+    )
     gateway_max_stream_seconds: float = Field(
         default=600.0, gt=0, le=86_400, description="Longest life of one event stream."
     )
