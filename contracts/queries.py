@@ -4,19 +4,20 @@ The events of one answer come in this order, numbered from 1:
 `accepted`, (`step` | `retrieval` | `delta`)*, `citations`, `done` — or `error` at any point, which ends it.
 """
 
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field
 
 from contracts.documents import CollectionName
-from contracts.messages import Message
+from contracts.messages import Message, now
 
 AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
 
 
 class AskQuestion(Message):
-    """Answer a question from the documents of a tenant."""
+    """Answer a question from the documents of a tenant; `asked_at` gives it its place in its conversation."""
 
     tenant: str
     query_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -24,6 +25,7 @@ class AskQuestion(Message):
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"
     conversation_id: str | None = None
+    asked_at: datetime = Field(default_factory=now)
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
 
@@ -62,3 +64,4 @@ class Answer(Message):
     steps: list[dict[str, Any]] = Field(default_factory=list)
     usage: dict[str, float] = Field(default_factory=dict)
     cached: bool = False
+    conversation_id: str | None = None

@@ -13,6 +13,7 @@ from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.nats_asked import LatelyAsked
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
@@ -22,6 +23,7 @@ from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from services.gateway.talk import Talk
 from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
@@ -45,6 +47,7 @@ class Gateway:
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
+    talk: Talk
     components: Components
     pipeline: Pipeline
     waiting_seats: Seats
@@ -93,6 +96,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             recheck_seconds=settings.gateway_recheck_seconds,
             pending=pending,
         ),
+        talk=Talk(requester, publisher, LatelyAsked(client)),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         waiting_seats=seats,

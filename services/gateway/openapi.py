@@ -11,6 +11,7 @@ from contracts.reconciliation import ReconcileRequest
 from contracts.retrieval import ReindexRequest
 from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
+from services.gateway.talk_schemas import FeedbackBody
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[Message], ...]] = (
@@ -20,6 +21,7 @@ _BODIES: Final[tuple[type[Message], ...]] = (
     ReindexRequest,
     ReconcileRequest,
     ReplayBody,
+    FeedbackBody,
     Problem,
 )
 _UPLOAD: Final = {

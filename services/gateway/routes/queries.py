@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.conversations import NEW_CONVERSATION
 from contracts.queries import AskQuestion
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
@@ -35,7 +36,7 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
         question=body.question,
         collection=body.collection,
         mode=body.mode,
-        conversation_id=body.conversation_id,
+        conversation_id=uuid.uuid4().hex if body.conversation_id == NEW_CONVERSATION else body.conversation_id,
         top_k=body.top_k,
         filter=body.filter,
     )
@@ -44,8 +45,7 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
         await gateway.reads.require_collection(tenant, body.collection)
     reply = QueryAnswer.model_construct(
         id=question.query_id,
-        **dict(answer),
-        conversation_id=body.conversation_id,
+        **{**dict(answer), "conversation_id": question.conversation_id},
         trace_id=current_trace_id(),
     )
     return message_reply(reply)
