@@ -23,9 +23,9 @@ class Answering:
         if question.mode != "rag":
             raise Rejected(f"mode {question.mode!r} is not available; use 'rag'", code="not_available", field="mode")
         understood = await self._conversations.understand(question, events, deadline)
-        found = await retrieve(self._ask, understood.question, deadline)
+        found = await retrieve(self._ask, understood.searched, deadline)
         await events.send("retrieval", described(found))
-        answer = understood.completed(await self._writer.write(understood.question, found, events, deadline))
+        answer = understood.completed(await self._writer.write(understood.answered, found, events, deadline))
         await events.send("citations", {"citations": [citation.model_dump() for citation in answer.citations]})
         await self._conversations.keep(understood, answer, events)
         await events.send("done", answer.model_dump())

@@ -8,7 +8,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts import subjects
@@ -27,6 +27,7 @@ log = get_logger(__name__)
 
 REWRITTEN: Final = "rewritten"
 NOT_REWRITTEN: Final = "not_rewritten"
+NO_USAGE: Final = Usage()
 CUT_OFF: Final = " \u2026"
 
 
@@ -41,19 +42,20 @@ class ConversationLimits:
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """A question as it is answered, what was told of how it came to be, and what that cost."""
+    """A question as it was asked, is searched and is answered; the step that was told of that, and what it cost."""
 
-    question: AskQuestion
-    asked: str
+    asked: AskQuestion
+    searched: AskQuestion
+    answered: AskQuestion
     step: Mapping[str, Any] | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NO_USAGE
 
     def completed(self, answer: Answer) -> Answer:
         """Return an answer with what understanding its question took."""
         steps = [dict(self.step), *answer.steps] if self.step else answer.steps
         spent = self.usage.told() if self.usage.calls else {}
         usage = {name: answer.usage.get(name, 0) + spent.get(name, 0) for name in {**answer.usage, **spent}}
-        of = self.question.conversation_id
+        of = self.asked.conversation_id
         return answer.model_copy(update={"steps": steps, "usage": usage, "conversation_id": of})
 
 
@@ -69,37 +71,48 @@ class Conversations:
     async def understand(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Understood:
         """Return the question as it stands alone; Rejected when its conversation was deleted."""
         if question.conversation_id is None:
-            return Understood(question, question.question)
+            return Understood(question, question, question)
         known = events.told.step(REWRITTEN, NOT_REWRITTEN)
         if known is not None:
-            return _understood(question, known, Usage())
+            return self._understood(question, known)
         try:
             turns = await self._history(question, question.conversation_id, deadline)
         except (Retryable, DeadlineExpired) as error:
-            return await _as_it_is(question, events, error)
+            return await self._as_it_is(question, events, error)
         if not turns:
-            return Understood(question, question.question)
+            return Understood(question, question, question)
         try:
             found = await self._rewriter.rewrite(question.question, turns, question.query_id, deadline)
         except PlatformError as error:
-            return await _as_it_is(question, events, error)
+            return await self._as_it_is(question, events, error)
         if found.question == question.question:
-            return Understood(question, question.question, usage=found.usage)
+            return Understood(question, question, question, usage=found.usage)
         step = {"kind": REWRITTEN, "question": found.question}
         await events.send("step", step)
-        return _understood(question, step, found.usage)
+        return self._understood(question, step, found.usage)
 
     async def keep(self, understood: Understood, answer: Answer, events: AnswerEvents) -> None:
         """Have a turn recorded, at once or later; its last event but `done` must be told already."""
-        if understood.question.conversation_id is None:
+        if understood.asked.conversation_id is None:
             return
-        turn = self._turn(understood, understood.question.conversation_id, answer, events.place)
+        turn = self._turn(understood, understood.asked.conversation_id, answer, events.place)
         try:
             until = time.time() + self._limits.record_seconds
             await self._ask(subjects.RECORD_TURN, turn, RecordReply, deadline=until)
         except PlatformError as error:
             log.warning("turn_recorded_later", query_id=turn.query_id, code=error.error_code)
             await self._record_later(turn)
+
+    async def _as_it_is(self, question: AskQuestion, events: AnswerEvents, error: PlatformError) -> Understood:
+        log.warning("question_not_rewritten", query_id=question.query_id, code=error.error_code, reason=error.message)
+        step = {"kind": NOT_REWRITTEN, "code": error.error_code}
+        await events.send("step", step)
+        return self._understood(question, step)
+
+    def _understood(self, question: AskQuestion, step: Mapping[str, Any], usage: Usage = NO_USAGE) -> Understood:
+        searched = question.model_copy(update={"question": str(step.get("question", question.question))})
+        answered = question if self._rewriter.for_search_only else searched
+        return Understood(question, searched, answered, step, usage)
 
     async def _history(self, question: AskQuestion, conversation_id: str, deadline: float | None) -> list[PastTurn]:
         query = HistoryQuery(
@@ -123,14 +136,14 @@ class Conversations:
             log.error("turn_not_kept", query_id=turn.query_id, code=error.error_code, reason=error.message)
 
     def _turn(self, understood: Understood, conversation_id: str, answer: Answer, place: int) -> ConversationTurn:
-        question = understood.question
+        question, searched = understood.asked, understood.searched.question
         turn = ConversationTurn(
             tenant=question.tenant,
             conversation_id=conversation_id,
             query_id=question.query_id,
             version=place,
-            question=understood.asked,
-            stand_alone=question.question if question.question != understood.asked else None,
+            question=question.question,
+            stand_alone=searched if searched != question.question else None,
             answer=answer.answer,
             answered=answer.answered,
             citations=answer.citations,
@@ -139,18 +152,6 @@ class Conversations:
             answered_at=now(),
         )
         return _fitting(turn, self._limits.turn_bytes)
-
-
-async def _as_it_is(question: AskQuestion, events: AnswerEvents, error: PlatformError) -> Understood:
-    log.warning("question_not_rewritten", query_id=question.query_id, code=error.error_code, reason=error.message)
-    step = {"kind": NOT_REWRITTEN, "code": error.error_code}
-    await events.send("step", step)
-    return _understood(question, step, Usage())
-
-
-def _understood(question: AskQuestion, step: Mapping[str, Any], usage: Usage) -> Understood:
-    text = str(step.get("question", question.question))
-    return Understood(question.model_copy(update={"question": text}), question.question, step, usage)
 
 
 def _fitting(turn: ConversationTurn, max_bytes: int) -> ConversationTurn:

@@ -29,7 +29,16 @@ class Rewritten:
 
 
 class Rewriter(Protocol):
-    """Rewrites follow-up questions."""
+    """Rewrites follow-up questions.
+
+    `for_search_only` tells that passages are found by the rewritten question, and the answer picked by the original
+    one: sentences say `it` as questions do, and the words put in its place would lead back to what was said before.
+    """
+
+    @property
+    def for_search_only(self) -> bool:
+        """Tell what the rewritten question is for."""
+        ...
 
     async def rewrite(
         self, question: str, turns: Sequence[PastTurn], query_id: str, deadline: float | None
@@ -40,6 +49,8 @@ class Rewriter(Protocol):
 
 class RuleRewriter:
     """A `Rewriter` that goes by the words of the last turn; it never fails."""
+
+    for_search_only = True
 
     async def rewrite(
         self, question: str, turns: Sequence[PastTurn], query_id: str, deadline: float | None
@@ -59,6 +70,8 @@ class RewriteLimits:
 
 class ModelRewriter:
     """A `Rewriter` with one call to a language model."""
+
+    for_search_only = False
 
     def __init__(self, model: LanguageModel, limits: RewriteLimits) -> None:
         self._model = model

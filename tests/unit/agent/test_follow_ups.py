@@ -21,8 +21,12 @@ BUILDER = PastTurn(
         ("When did the harbour of Lindby open?", "the harbour of Lindby"),
         ("Who built the lighthouse?", "the lighthouse"),
         ("What is RRF?", "RRF"),
-        ("How long is a dead letter kept?", "a dead letter kept"),
-        ("Which port does the gateway listen on?", "the gateway listen"),
+        ("How long is a dead letter kept?", "a dead letter"),
+        ("Which port does the gateway listen on?", "the gateway"),
+        ("What happens to a message that cannot succeed?", "a message"),
+        ("What does the embedder compute?", "the embedder"),
+        ("How are dead letters sent again?", "dead letters"),
+        ("How much does the X200 weigh?", "the X200"),
         ("Why?", ""),
     ],
 )
@@ -34,7 +38,7 @@ def test_the_topic_is_what_a_question_is_about(question: str, topic: str) -> Non
     ("question", "before", "rewritten"),
     [
         ("How long is it?", HARBOUR, "How long is the harbour of Lindby?"),
-        ("And who owns it?", HARBOUR, "And who owns the harbour of Lindby?"),
+        ("And who owns it?", HARBOUR, "Who owns the harbour of Lindby?"),
         ("What are its fees?", HARBOUR, "What are the harbour of Lindby's fees?"),
         ("Where was she born?", BUILDER, "Where was Greta Holm born?"),
         ("What was her profession?", BUILDER, "What was Greta Holm's profession?"),
@@ -42,7 +46,11 @@ def test_the_topic_is_what_a_question_is_about(question: str, topic: str) -> Non
         ("When was he born?", HARBOUR, "When was the harbour of Lindby born?"),
         ("And in winter?", HARBOUR, "When did the harbour of Lindby open? And in winter?"),
         ("Why?", HARBOUR, "When did the harbour of Lindby open? Why?"),
-        ("What about the museum?", HARBOUR, "When did the harbour of Lindby open? What about the museum?"),
+        ("What about the museum?", HARBOUR, "When did the museum open?"),
+        ("And the museum in summer?", HARBOUR, "When did the museum in summer open?"),
+        ("Who pays for that?", HARBOUR, "Who pays for the harbour of Lindby?"),
+        ("How many boats are there?", HARBOUR, "How many boats are in the harbour of Lindby?"),
+        ("And why is that allowed?", HARBOUR, "When did the harbour of Lindby open? And why is that allowed?"),
     ],
 )
 def test_a_follow_up_gets_what_it_points_back_to(question: str, before: PastTurn, rewritten: str) -> None:
