@@ -8,6 +8,7 @@ from typing import Any, Final
 from contracts import (
     chunks,
     codec,
+    conversations,
     dead_letters,
     documents,
     errors,
@@ -34,6 +35,7 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.ANSWERS_TEMPLATE: queries.AnswerEvent,
     subjects.TOLD_TEMPLATE: queries.AnswerEvent,
     subjects.LISTENING_TEMPLATE: queries.StillListening,
+    subjects.CONVERSATION_TURNS: conversations.ConversationTurn,
     **facts.FACT_TYPES,
 }
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
@@ -50,6 +52,12 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.READ_DOCUMENTS: (reads.DocumentListQuery, reads.DocumentPage),
     subjects.READ_COLLECTIONS: (reads.CollectionsQuery, reads.CollectionList),
     subjects.READ_IDEMPOTENCY: (reads.IdempotencyQuery, reads.IdempotencyReply),
+    subjects.READ_CONVERSATIONS: (conversations.ConversationListQuery, conversations.ConversationPage),
+    subjects.READ_CONVERSATION: (conversations.ConversationQuery, conversations.ConversationContent),
+    subjects.READ_QUERY: (conversations.QueryLookup, conversations.AskedQuery),
+    subjects.CONVERSATION_HISTORY: (conversations.HistoryQuery, conversations.HistoryReply),
+    subjects.RECORD_TURN: (conversations.ConversationTurn, conversations.RecordReply),
+    subjects.DELETE_CONVERSATION: (conversations.ConversationDelete, conversations.ConversationDeleted),
     subjects.READ_DEAD_LETTERS: (dead_letters.DeadLetterListQuery, dead_letters.DeadLetterPage),
     subjects.READ_DEAD_LETTER: (dead_letters.DeadLetterQuery, dead_letters.DeadLetterContent),
     subjects.REPLAY_DEAD_LETTERS: (dead_letters.ReplayRequest, dead_letters.ReplayReply),

@@ -96,14 +96,21 @@ EMBEDDER: Final = Consumer(
 RETRIEVER: Final = Consumer(
     "retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128, linger_seconds=BULK_LINGER_SECONDS
 )
-# The other facts are persistence's own; reading them back would cost more than everything else it does.
+# The other facts about documents are persistence's own; reading them back would cost more than all else it does.
 PERSISTENCE: Final = Consumer(
     "persistence",
     "FACTS",
-    (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED),
+    (
+        subjects.DOCUMENT_PARSED,
+        subjects.CHUNKS_INDEXED,
+        subjects.QUERY_ANSWERED,
+        subjects.QUERY_FAILED,
+        subjects.FEEDBACK_GIVEN,
+    ),
     max_ack_pending=512,
     linger_seconds=BULK_LINGER_SECONDS,
 )
+TURNS: Final = Consumer("persistence-turns", "TURNS", (subjects.CONVERSATION_TURNS,), max_ack_pending=128)
 CLEANUP: Final = Consumer(
     "retriever-cleanup",
     "FACTS",
@@ -188,6 +195,16 @@ STREAMS: Final[tuple[Stream, ...]] = (
         dedupe_window_seconds=120.0,
         # A reader of the answers' own subject would also see what was refused because another delivery came first.
         repeated_as=subjects.TOLD_OF_ANSWERS,
+    ),
+    # Turns of conversations that could not be recorded at once; a work queue, so that their text goes with the work.
+    Stream(
+        "TURNS",
+        (subjects.CONVERSATION_TURNS,),
+        Retention.WORK_QUEUE,
+        Storage.FILE,
+        Discard.NEW,
+        max_bytes=256 * MIB,
+        consumers=(TURNS,),
     ),
     Stream(
         "DEAD",

@@ -8,14 +8,17 @@ from contracts import topology
 from contracts.queries import AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
+from services.agent.conversation import ConversationLimits, Conversations
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.generative_writer import GenerativeWriter, WritingLimits
 from services.agent.handlers import AgentHandlers
+from services.agent.llm import LanguageModel
 from services.agent.metrics import AgentMetrics
 from services.agent.models import language_model
 from services.agent.nats_listeners import hear_listeners
 from services.agent.nats_told import StoredAnswers
 from services.agent.patience import Ask, PatientAsk
+from services.agent.rewriting import ModelRewriter, RewriteLimits, RuleRewriter
 from services.agent.settings import AgentSettings
 from services.agent.writer import Writer
 from shared.messaging.broker import PendingLimits
@@ -31,11 +34,16 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
     async def lifespan(service: Service) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             ask = PatientAsk(service.requester.ask, patience_seconds=settings.agent_patience_seconds)
-            writer = _writer(service, settings, ask, stack)
+            metrics = AgentMetrics(service.telemetry.meter)
+            model = language_model(settings, service.telemetry.tracer, metrics)
+            if model is not None:
+                stack.push_async_callback(model.close)
+            writer = _writer(model, settings, ask, metrics)
+            answering = Answering(ask, writer, _conversations(service, model, settings, ask))
             attendance = Attendance(seconds=settings.agent_unattended_seconds)
             await hear_listeners(service.client, attendance, PendingLimits.of(settings))
             publish, recall = service.publisher.publish, StoredAnswers(service.client)
-            handlers = AgentHandlers(Answering(ask, writer), publish, recall, attendance)
+            handlers = AgentHandlers(answering, publish, recall, attendance)
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": writer.name}
@@ -47,12 +55,25 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
     return lifespan
 
 
-def _writer(service: Service, settings: AgentSettings, ask: Ask, stack: AsyncExitStack) -> Writer:
-    metrics = AgentMetrics(service.telemetry.meter)
-    model = language_model(settings, service.telemetry.tracer, metrics)
+def _conversations(service: Service, model: LanguageModel | None, settings: AgentSettings, ask: Ask) -> Conversations:
+    limits = RewriteLimits(
+        settings.conversation_history_tokens,
+        settings.conversation_rewrite_tokens,
+        settings.conversation_rewrite_seconds,
+    )
+    return Conversations(
+        ask,
+        service.publisher.publish,
+        ModelRewriter(model, limits) if model else RuleRewriter(),
+        ConversationLimits(
+            settings.conversation_turns, settings.conversation_turn_bytes, settings.conversation_record_seconds
+        ),
+    )
+
+
+def _writer(model: LanguageModel | None, settings: AgentSettings, ask: Ask, metrics: AgentMetrics) -> Writer:
     if model is None:
         return ExtractiveWriter(ask, max_embedded_sentences=settings.answer_max_embedded_sentences)
-    stack.push_async_callback(model.close)
     limits = WritingLimits(settings.llm_max_output_tokens, settings.llm_temperature, settings.llm_delta_seconds)
     return GenerativeWriter(model, ask, metrics, limits)
 

@@ -4,6 +4,8 @@ accepted  {"collection": the one that was asked for, null = all}
 retrieval {"hits": [{"document_id", "chunk_id", "title", "score"}], "took_ms": {…}}
 delta     {"text"}
 step      {"kind": "restarted"}: the text so far no longer counts, the answer begins anew
+          {"kind": "rewritten", "question"}: what is answered instead, since it stands without the conversation
+          {"kind": "not_rewritten", "code"}: the question is answered as it is, since rewriting it failed
 citations {"citations": [Citation…]}
 done      Answer
 error     ErrorReply, instead of whatever has not been sent yet
@@ -55,6 +57,11 @@ class Told:
         """Return the event that ended the answer, if one did."""
         return self.events[-1] if self.events and self.events[-1].terminal else None
 
+    def step(self, *kinds: str) -> Mapping[str, Any] | None:
+        """Return the data of the last step of one of these kinds, None when there was none."""
+        steps = (event.data for event in reversed(self.events) if event.type == "step")
+        return next((data for data in steps if data.get("kind") in kinds), None)
+
     @property
     def text(self) -> str:
         """Return the text that the caller has read and that still counts."""
@@ -96,6 +103,16 @@ class AnswerEvents:
         # Without it another delivery's event of the same number would be taken for this one's.
         self._delivery = secrets.token_hex(4)
         self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def told(self) -> Told:
+        """Return what an earlier delivery told."""
+        return self._told
+
+    @property
+    def place(self) -> int:
+        """Return the place of the last event in the stream: of two deliveries, what the later one says is higher."""
+        return self._stream_sequence
 
     async def send(self, kind: AnswerEventType, data: Mapping[str, Any] | None = None) -> None:
         """Publish the next event; that a question was accepted, and what was found, is told once.

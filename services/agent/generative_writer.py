@@ -91,14 +91,14 @@ class GenerativeWriter:
         gate, cited = NoAnswerGate(), CitedText(passages)
         usage = await self._stream(messages, gate, cited, events, deadline)
         if gate.no_answer:
-            return (await nothing_found(events)).model_copy(update={"usage": _told(usage)})
+            return (await nothing_found(events)).model_copy(update={"usage": usage.told()})
         if not cited.citations:
             await events.send_text(_cite_best(cited, passages))
         await events.end_text()
         await self._settle(cited, embedding_model, deadline)
         self._metrics.invented_markers.add(cited.invented)
         citations = cited.citations
-        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=_told(usage))
+        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=usage.told())
 
     async def _stream(
         self,
@@ -152,12 +152,3 @@ def _cite_best(cited: CitedText, passages: Sequence[RetrievedChunk]) -> str:
         key=lambda pair: pair[1].coverage,
     )
     return cited.cite_whole(*best) if best[1].clear else ""
-
-
-def _told(usage: Usage) -> dict[str, float]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "llm_calls": usage.calls,
-        "cost": usage.cost,
-    }

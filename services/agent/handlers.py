@@ -87,11 +87,18 @@ def _answered(answer: Answer, question: AskQuestion, delivery: Delivery) -> Quer
         answered=answer.answered,
         citations=len(answer.citations),
         duration_ms=delivery.age_seconds * 1000,
+        conversation_id=question.conversation_id,
     )
 
 
 def _failed(reply: ErrorReply, question: AskQuestion) -> QueryFailed:
-    return QueryFailed(tenant=question.tenant, query_id=question.query_id, code=reply.code, message=reply.message)
+    return QueryFailed(
+        tenant=question.tenant,
+        query_id=question.query_id,
+        code=reply.code,
+        message=reply.message,
+        conversation_id=question.conversation_id,
+    )
 
 
 async def _fail(question: AskQuestion, events: AnswerEvents, error: Exception) -> None:

@@ -6,6 +6,8 @@ from pydantic import Field, SecretStr
 
 from shared.settings import PlatformSettings
 
+KIB = 1024
+
 
 class AgentSettings(PlatformSettings):
     """How many questions are answered at once, and what one of them may cost."""
@@ -23,6 +25,25 @@ class AgentSettings(PlatformSettings):
     # Beyond eight the gold sentence of SQuAD 2 is found no more often; each costs the embedder about 4 ms.
     answer_max_embedded_sentences: int = Field(
         default=8, ge=1, le=63, description="Sentences per question that are compared with it by their vectors."
+    )
+
+    conversation_turns: int = Field(
+        default=8, ge=1, le=20, description="Turns of a conversation that a question may point back to."
+    )
+    conversation_history_tokens: int = Field(
+        default=1_500, ge=50, le=100_000, description="Tokens of them that a model reads to rewrite a question."
+    )
+    conversation_rewrite_tokens: int = Field(
+        default=200, ge=16, le=4_000, description="Tokens of a rewritten question."
+    )
+    conversation_rewrite_seconds: float = Field(
+        default=10.0, gt=0, le=120, description="Patience for a rewritten question; then it is answered as it is."
+    )
+    conversation_turn_bytes: int = Field(
+        default=256 * KIB, ge=96 * KIB, le=768 * KIB, description="A turn's size in the history; the rest is cut off."
+    )
+    conversation_record_seconds: float = Field(
+        default=2.0, gt=0, le=30, description="How long an answer waits for its turn to be recorded at once."
     )
 
     llm_base_url: str | None = Field(

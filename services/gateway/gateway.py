@@ -15,6 +15,7 @@ from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
 from services.gateway.nats_answers import StoredAnswers
+from services.gateway.nats_asked import LatelyAsked
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
@@ -25,6 +26,7 @@ from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from services.gateway.talk import Talk
 from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
@@ -50,6 +52,7 @@ class Gateway:
     questions: Questions
     embeddings: Embeddings
     answer_streams: AnswerStreams
+    talk: Talk
     components: Components
     pipeline: Pipeline
     waiting_seats: Seats
@@ -115,6 +118,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             slices=settings.gateway_embedding_slices,
             timeout_seconds=settings.gateway_query_timeout_seconds,
         ),
+        talk=Talk(requester, publisher, LatelyAsked(client)),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         waiting_seats=seats,

@@ -12,6 +12,7 @@ from contracts.retrieval import ReindexRequest
 from services.gateway.openai_wire.schemas import ChatBody, EmbeddingsBody, OpenAIError
 from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
+from services.gateway.talk_schemas import FeedbackBody
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[Message], ...]] = (
@@ -24,6 +25,7 @@ _BODIES: Final[tuple[type[Message], ...]] = (
     ChatBody,
     EmbeddingsBody,
     OpenAIError,
+    FeedbackBody,
     Problem,
 )
 _UPLOAD: Final = {

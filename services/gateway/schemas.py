@@ -148,7 +148,11 @@ class SearchAnswer(Message):
 
 
 class QueryBody(Message):
-    """A question to answer from the documents."""
+    """A question to answer from the documents.
+
+    `conversation_id` continues a conversation, or begins the one of this id; `new` begins one and the answer names it.
+    Without it nothing is kept.
+    """
 
     question: Question
     collection: CollectionName | None = None

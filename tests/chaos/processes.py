@@ -16,7 +16,13 @@ _CONSUMERS: Final = {
     "embedder": ("embedder",),
     "retriever": ("retriever", "retriever-cleanup"),
     "agent": ("agent",),
-    "persistence": ("persistence-intake", "persistence", "persistence-dead", "persistence-advisories"),
+    "persistence": (
+        "persistence-intake",
+        "persistence",
+        "persistence-dead",
+        "persistence-advisories",
+        "persistence-turns",
+    ),
 }
 _LOOK_SECONDS: Final = 2.0
 

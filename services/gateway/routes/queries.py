@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contracts.conversations import NEW_CONVERSATION
 from contracts.queries import AskQuestion
 from services.gateway.answer_events import Telling, query_answer
 from services.gateway.bodies import read_json
@@ -41,7 +42,7 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
         question=body.question,
         collection=body.collection,
         mode=body.mode,
-        conversation_id=body.conversation_id,
+        conversation_id=uuid.uuid4().hex if body.conversation_id == NEW_CONVERSATION else body.conversation_id,
         top_k=body.top_k,
         filter=body.filter,
     )
@@ -50,7 +51,7 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
     answer = await while_connected(request, gateway.questions.ask(question))
     if not answer.answered and body.collection is not None:
         await gateway.reads.require_collection(tenant, body.collection)
-    telling = Telling(question.query_id, current_trace_id(), body.conversation_id)
+    telling = Telling(question.query_id, current_trace_id(), question.conversation_id)
     return message_reply(query_answer(answer, telling))
 
 

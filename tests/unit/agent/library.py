@@ -12,8 +12,11 @@ from contracts import subjects
 from contracts.messages import Message
 from contracts.queries import AnswerEvent, AskQuestion
 from contracts.retrieval import EmbedReply, EmbedRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
+from services.agent.conversation import ConversationLimits, Conversations
 from services.agent.coverage import words_of
-from services.agent.events import Told
+from services.agent.events import Publish, Told
+from services.agent.patience import Ask
+from services.agent.rewriting import Rewriter, RuleRewriter
 from shared.errors import StreamMoved
 
 A = TypeVar("A", bound=Message)
@@ -128,6 +131,17 @@ class Streams:
 
     def facts(self, subject: str) -> list[Message]:
         return [message for at, message, _ in self.stored.values() if at == subject]
+
+
+async def publish_nothing(*_arguments: Any, **_fields: Any) -> StoredAt:
+    raise AssertionError("nothing is published here")
+
+
+def conversations_of(
+    ask: Ask, publish: Publish = publish_nothing, rewriter: Rewriter | None = None, *, turn_bytes: int = 100_000
+) -> Conversations:
+    limits = ConversationLimits(turns=8, turn_bytes=turn_bytes, record_seconds=1.0)
+    return Conversations(ask, publish, rewriter or RuleRewriter(), limits)
 
 
 def question_of(text: str, **fields: Any) -> AskQuestion:

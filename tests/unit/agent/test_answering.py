@@ -9,7 +9,7 @@ from services.agent.events import AnswerEvents, Told
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.writer import NOT_FOUND
 from shared.errors import Rejected
-from tests.unit.agent.library import TEXTS, Library, Streams, question_of
+from tests.unit.agent.library import TEXTS, Library, Streams, conversations_of, question_of
 
 ANSWERABLE = "When did the harbour of Lindby open?"
 UNANSWERABLE = "Which enzyme unwinds DNA during replication?"
@@ -19,7 +19,7 @@ async def ask(text: str, library: Library | None = None, streams: Streams | None
     streams = streams or Streams()
     question = question_of(text, **fields)
     library = library or Library()
-    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8))
+    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8), conversations_of(library))
     events = AnswerEvents(streams.publish, question, {}, await streams.recall(question.query_id))
     await answering.answer(question, events, deadline=None)
     return streams
