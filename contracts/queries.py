@@ -28,8 +28,8 @@ class HistoryTurn(Message):
 class AskQuestion(Message):
     """Answer a question from the documents of a tenant; `asked_at` gives it its place in its conversation.
 
-    `history` is what the caller says was said before it, oldest first. With `attended` the work may stop when nobody has
-    said for a while that somebody listens (`StillListening`).
+    `history` is what the caller says was said before it, oldest first. With `attended` the work may stop when nobody
+    has said for a while that somebody listens (`StillListening`).
     """
 
     tenant: str
