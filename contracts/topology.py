@@ -47,7 +47,10 @@ class Discard(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A JetStream stream; ages and windows in seconds, sizes in bytes."""
+    """A JetStream stream; ages and windows in seconds, sizes in bytes.
+
+    `takes_batches`: messages may be stored together, all of them or none.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -58,6 +61,7 @@ class Stream:
     max_msgs: int = -1
     max_age_seconds: float = 0.0
     dedupe_window_seconds: float = DEDUPE_WINDOW_SECONDS
+    takes_batches: bool = False
     consumers: tuple["Consumer", ...] = field(default=())
 
 
@@ -182,6 +186,7 @@ STREAMS: Final[tuple[Stream, ...]] = (
         max_bytes=128 * MIB,
         max_age_seconds=5 * MINUTE,
         dedupe_window_seconds=120.0,
+        takes_batches=True,
     ),
     Stream(
         "DEAD",

@@ -6,16 +6,19 @@ from typing import Any
 
 from contracts import topology
 from contracts.queries import AskQuestion
+from services.agent.answer_cache import AnswerCache
 from services.agent.answering import Answering
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.generative_writer import GenerativeWriter, WritingLimits
 from services.agent.handlers import AgentHandlers
 from services.agent.metrics import AgentMetrics
-from services.agent.models import language_model
+from services.agent.models import answer_fingerprint, language_model
 from services.agent.nats_told import StoredAnswers
 from services.agent.patience import Ask, PatientAsk
 from services.agent.settings import AgentSettings
 from services.agent.writer import Writer
+from shared.caching.building import build_cache
+from shared.caching.metrics import CacheMetrics
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import load
@@ -29,7 +32,11 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
         async with AsyncExitStack() as stack:
             ask = PatientAsk(service.requester.ask, patience_seconds=settings.agent_patience_seconds)
             writer = _writer(service, settings, ask, stack)
-            handlers = AgentHandlers(Answering(ask, writer), service.publisher.publish, StoredAnswers(service.client))
+            answering = Answering(ask, writer, _answer_cache(service, settings, writer, stack))
+            publisher = service.publisher
+            handlers = AgentHandlers(
+                answering, publisher.publish, StoredAnswers(service.client), publisher.publish_together
+            )
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": writer.name}
@@ -49,6 +56,26 @@ def _writer(service: Service, settings: AgentSettings, ask: Ask, stack: AsyncExi
     stack.push_async_callback(model.close)
     limits = WritingLimits(settings.llm_max_output_tokens, settings.llm_temperature, settings.llm_delta_seconds)
     return GenerativeWriter(model, ask, metrics, limits)
+
+
+def _answer_cache(
+    service: Service, settings: AgentSettings, writer: Writer, stack: AsyncExitStack
+) -> AnswerCache | None:
+    if not settings.answer_cache:
+        return None
+    metrics = CacheMetrics(service.telemetry.meter)
+    cache = build_cache(settings, metrics)
+    stack.push_async_callback(cache.close)
+    service.health.checks["cache"] = cache.describe
+    return AnswerCache(
+        # Without patience: an answer that is made anew waits for the retriever, where it has to.
+        service.requester.ask,
+        cache,
+        writer=f"{writer.name} {answer_fingerprint(settings)}",
+        seconds=settings.answer_cache_seconds,
+        epoch_seconds=settings.answer_cache_epoch_seconds,
+        metrics=metrics,
+    )
 
 
 def main() -> None:

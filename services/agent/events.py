@@ -10,14 +10,14 @@ error     ErrorReply, instead of whatever has not been sent yet
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts import subjects
 from contracts.facts import SUBJECT_OF_FACT, QueryAnswered, QueryFailed
 from contracts.messages import Message
-from contracts.queries import AnswerEvent, AnswerEventType, AskQuestion
+from contracts.queries import Answer, AnswerEvent, AnswerEventType, AskQuestion
 from shared.errors import StreamMoved, TakenOver
 
 RESTARTED: Mapping[str, str] = {"kind": "restarted"}
@@ -39,6 +39,16 @@ class Publish(Protocol):
         self, subject: str, message: Message, *, tenant: str, message_id: str, headers: Mapping[str, str] | None = None
     ) -> Stored:
         """Publish and return once the message is stored."""
+        ...
+
+
+class StoreTogether(Protocol):
+    """Stores messages of one subject, all of them or none."""
+
+    async def __call__(
+        self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
+    ) -> Stored:
+        """Publish and return where the last one is stored; the headers are those of the first."""
         ...
 
 
@@ -83,9 +93,15 @@ class AnswerEvents:
     """
 
     def __init__(
-        self, publish: Publish, question: AskQuestion, headers: Mapping[str, str], told: Told | None = None
+        self,
+        publish: Publish,
+        question: AskQuestion,
+        headers: Mapping[str, str],
+        told: Told | None = None,
+        store_together: StoreTogether | None = None,
     ) -> None:
         self._publish = publish
+        self._store_together = store_together
         self._question = question
         self._headers = headers
         self._told = told or Told()
@@ -132,6 +148,38 @@ class AnswerEvents:
             await self.send("step", RESTARTED)
             await self.send("delta", {"text": self._text})
 
+    async def send_end(self, answer: Answer) -> None:
+        """Publish the events behind the text, which end the answer."""
+        for kind, data in _end_of(answer):
+            await self.send(kind, data)
+
+    async def send_known(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
+        """Publish all events of an answer that is complete already: in one go, unless some were told before."""
+        if self._told.events or self._store_together is None:
+            await self.send("retrieval", retrieval)
+            await self.send_text(answer.answer)
+            await self.end_text()
+            await self.send_end(answer)
+            return
+        kinds: list[tuple[AnswerEventType, Mapping[str, Any]]] = [
+            ("retrieval", retrieval),
+            ("delta", {"text": answer.answer}),
+            *_end_of(answer),
+        ]
+        query_id = self._question.query_id
+        messages = [
+            AnswerEvent(query_id=query_id, sequence=self._sequence + place, type=kind, data=dict(data))
+            for place, (kind, data) in enumerate(kinds, 1)
+        ]
+        headers = {**self._headers, subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE: str(self._stream_sequence)}
+        try:
+            stored = await self._store_together(
+                subjects.answers(query_id), messages, tenant=self._question.tenant, headers=headers
+            )
+        except StreamMoved:
+            raise TakenOver(f"another delivery of question {query_id} is at work") from None
+        self._sequence, self._stream_sequence = messages[-1].sequence, stored.sequence
+
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
             return bool(self._told.events)
@@ -154,3 +202,8 @@ class AnswerEvents:
             headers=headers,
         )
         return stored.sequence
+
+
+def _end_of(answer: Answer) -> list[tuple[AnswerEventType, Mapping[str, Any]]]:
+    citations = [citation.model_dump() for citation in answer.citations]
+    return [("citations", {"citations": citations}), ("done", answer.model_dump())]

@@ -17,10 +17,11 @@ def print_answer(reply: dict[str, Any], *, verbose: bool) -> None:
     if verbose:
         for line in _steps(reply):
             show(line, soft_wrap=True)
+    cached = " (cached)" if reply.get("cached") else ""
     if not reply.get("answered"):
-        show(NO_ANSWER)
+        show(NO_ANSWER + cached)
         return
-    show(printable(reply["answer"]).strip(), soft_wrap=True)
+    show(printable(reply["answer"]).strip() + cached, soft_wrap=True)
     if reply.get("citations"):
         show("\nSources")
     for citation in reply.get("citations", []):
@@ -41,5 +42,4 @@ def _steps(reply: dict[str, Any]) -> Iterator[str]:
         rest = {key: value for key, value in step.items() if key not in ("name", "type")}
         yield f"{number}. {one_line(name)} {one_line(json.dumps(rest, ensure_ascii=False), 400)}"
     usage = "".join(f", {one_line(name)} {value:g}" for name, value in (reply.get("usage") or {}).items())
-    cached = "cached, " if reply.get("cached") else ""
-    yield f"{cached}trace {one_line(reply.get('trace_id', '-'))}{usage}\n"
+    yield f"trace {one_line(reply.get('trace_id', '-'))}{usage}\n"

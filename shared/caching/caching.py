@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from shared.caching.cache import Cache, cache_key
 from shared.caching.metrics import CacheMetrics
-from shared.errors import DeadlineExpired
+from shared.errors import DeadlineExpired, TakenOver
 
 V = TypeVar("V")
+
+# What ends the making of a value and tells nothing of the value: the first of those who wait makes it then.
+_OF_THE_MAKER_ALONE: Final = (DeadlineExpired, TakenOver)
 
 Encode = Callable[[V], bytes]
 Decode = Callable[[bytes], V | None]
@@ -63,7 +66,7 @@ class Cached(Generic[V]):
             # Until it is kept, whoever asks takes it from here.
             await self._cache.set(key, self._encode(value), self._seconds)
             return value
-        except DeadlineExpired:
+        except _OF_THE_MAKER_ALONE:
             being_made.cancel()
             raise
         except Exception as error:

@@ -37,6 +37,7 @@ _CHECKED_STREAM_FIELDS: Final = (
     "max_age",
     "duplicate_window",
     "num_replicas",
+    "allow_atomic",
 )
 _INGEST: Final = next(stream for stream in STREAMS if stream.name == INTAKE.stream)
 _CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
@@ -112,6 +113,8 @@ def stream_config(stream: Stream, replicas: int) -> StreamConfig:
         duplicate_window=stream.dedupe_window_seconds,
         num_replicas=replicas,
         allow_direct=True,
+        # Servers leave it out where it is not allowed.
+        allow_atomic=stream.takes_batches or None,
     )
 
 
