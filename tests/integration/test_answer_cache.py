@@ -5,14 +5,17 @@ The index is the embedded one, or one that two retrievers share. Embedder and pe
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+import re
+import uuid
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import pytest
+import pytest_asyncio
 from nats.aio.client import Client
 from qdrant_client import AsyncQdrantClient
 
@@ -37,12 +40,15 @@ from shared.service import Service
 from tests.contract.catalogues import LastingClient
 from tests.integration.test_agent import serve_embedding
 from tests.running import client_of, eventually, running_service
-from tests.servers import NatsServer
+from tests.servers import NatsServer, provisioned_nats_server
 from tests.unit.agent.library import DIMENSION, Library, vector_of
 
 # The client's local mode says at every payload index that it has none.
-pytestmark = pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-TENANT: Final = "acme"
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+    # To start and stop five services takes longer than any of these tests, which have tenants of their own.
+    pytest.mark.asyncio(loop_scope="module"),
+]
 NAME: Final = "words"
 MODEL: Final = IndexedModel(f"{NAME}@remote.{DIMENSION}", DIMENSION)
 AGENTS: Final = 2
@@ -58,11 +64,11 @@ class Platform:
     requester: Requester
     questions: Questions
     services: list[Service]
+    tenant: str = "acme"
     revisions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
-    asked: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     async def ask(self, text: str = QUESTION, **fields: Any) -> Answer:
-        question = AskQuestion(tenant=TENANT, query_id=f"q{next(self.asked)}", question=text, **fields)
+        question = AskQuestion(tenant=self.tenant, query_id=uuid.uuid4().hex, question=text, **fields)
         return await self.questions.ask(question)
 
     async def ask_everybody(self, text: str = QUESTION, **fields: Any) -> list[Answer]:
@@ -83,14 +89,14 @@ class Platform:
         revision = next(self.revisions)
         chunk = EmbeddedChunk(
             ordinal=0,
-            chunk_id=chunk_id(TENANT, document_id, revision, 0),
+            chunk_id=chunk_id(self.tenant, document_id, revision, 0),
             text=text,
             vector=vector_of(text).tobytes(),
         )
         await self._say(
             subjects.CHUNKS_EMBEDDED,
             ChunksEmbedded(
-                tenant=TENANT,
+                tenant=self.tenant,
                 document_id=document_id,
                 revision=revision,
                 collection=collection,
@@ -103,7 +109,9 @@ class Platform:
         await self._worked_off("VECTORS", "retriever")
         await self._say(
             subjects.DOCUMENT_INDEXED,
-            DocumentIndexed(tenant=TENANT, document_id=document_id, revision=revision, collection=collection, chunks=1),
+            DocumentIndexed(
+                tenant=self.tenant, document_id=document_id, revision=revision, collection=collection, chunks=1
+            ),
         )
         await self._worked_off("FACTS", "retriever-cleanup")
         return revision
@@ -111,15 +119,15 @@ class Platform:
     async def delete(self, document_id: str) -> None:
         """Delete a document: when this returns, the gateway would have acknowledged it."""
         revision = next(self.revisions)
-        floor = FenceRequest(tenant=TENANT, document_id=document_id, floor=revision)
+        floor = FenceRequest(tenant=self.tenant, document_id=document_id, floor=revision)
         await self.requester.ask(subjects.INDEX_FENCE, floor, FenceReply)
         await self._say(
-            subjects.DOCUMENT_DELETED, DocumentDeleted(tenant=TENANT, document_id=document_id, revision=revision)
+            subjects.DOCUMENT_DELETED, DocumentDeleted(tenant=self.tenant, document_id=document_id, revision=revision)
         )
 
     async def delete_collection(self, name: str) -> None:
         """Delete a collection as the gateway does."""
-        fence = IndexFence(tenant=TENANT, collection=name, floor=next(self.revisions))
+        fence = IndexFence(tenant=self.tenant, collection=name, floor=next(self.revisions))
         await self.requester.ask(subjects.INDEX_FENCES, FencesRequest(fences=[fence]), FencesReply)
 
     async def _say(self, subject: str, message: Message) -> None:
@@ -133,14 +141,22 @@ class Platform:
         await eventually(nothing_left, f"{consumer} has worked everything off")
 
 
+def retriever_settings(server: NatsServer, data: Path, qdrant_url: str | None = None) -> RetrieverSettings:
+    return RetrieverSettings(
+        nats_url=server.url,
+        drain_seconds=5,
+        data_dir=data,
+        embedding_model=NAME,
+        embedding_dimension=DIMENSION,
+        embedding_url="http://nowhere.invalid/v1",
+        qdrant_url=qdrant_url,
+    )
+
+
 @asynccontextmanager
-async def retrievers(
-    kind: str, server: NatsServer, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[list[Service]]:
-    model = {"embedding_model": NAME, "embedding_dimension": DIMENSION, "embedding_url": "http://nowhere.invalid/v1"}
-    common = {"nats_url": server.url, "drain_seconds": 5, "data_dir": data, **model}
+async def retrievers(kind: str, server: NatsServer, data: Path) -> AsyncIterator[list[Service]]:
     if kind == "edge":
-        settings = RetrieverSettings(**common)
+        settings = retriever_settings(server, data)
         async with running_service("retriever", settings, retriever.build_lifespan(settings)) as service:
             yield [service]
         return
@@ -150,9 +166,9 @@ async def retrievers(
         catalogue = QdrantServerCatalogue(lambda: client, prefix="test", configured=[MODEL.fingerprint])
         return await open_generations(catalogue, MODEL)
 
-    monkeypatch.setattr(retriever, "open_indexes", open_shared)
-    settings = RetrieverSettings(**common, qdrant_url="http://nowhere.invalid")
+    settings = retriever_settings(server, data, "http://nowhere.invalid")
     async with AsyncExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(retriever, "open_indexes", open_shared)
         stack.push_async_callback(AsyncQdrantClient.close, client)
         yield [
             await stack.enter_async_context(running_service("retriever", settings, retriever.build_lifespan(settings)))
@@ -160,15 +176,21 @@ async def retrievers(
         ]
 
 
-@pytest.fixture(params=["edge", "shared"])
-async def platform(
-    request: pytest.FixtureRequest, nats_broker: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def broker() -> Iterator[NatsServer]:
+    with provisioned_nats_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(params=["edge", "shared"], scope="module", loop_scope="module")
+async def services(
+    request: pytest.FixtureRequest, broker: NatsServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Platform]:
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(client_of(nats_broker.url))
+        client = await stack.enter_async_context(client_of(broker.url))
         await serve_embedding(client, Library(model=MODEL.fingerprint).embed)
-        services = await stack.enter_async_context(retrievers(request.param, nats_broker, tmp_path, monkeypatch))
-        settings = AgentSettings(nats_url=nats_broker.url, drain_seconds=5)
+        services = await stack.enter_async_context(retrievers(request.param, broker, tmp_path_factory.mktemp("index")))
+        settings = AgentSettings(nats_url=broker.url, drain_seconds=5)
         for _ in range(AGENTS):
             services.append(
                 await stack.enter_async_context(running_service("agent", settings, agent.build_lifespan(settings)))
@@ -176,6 +198,12 @@ async def platform(
         one = services[0]
         questions = Questions(one.client, one.publisher, Seats(64, "too many"), timeout_seconds=10, recheck_seconds=1)
         yield Platform(client, one.requester, questions, services)
+
+
+@pytest.fixture
+def platform(services: Platform, request: pytest.FixtureRequest) -> Platform:
+    """The services, asked by a tenant that nobody else is."""
+    return replace(services, tenant=re.sub("[^a-z]+", "-", request.node.name.lower()))
 
 
 def cited(answer: Answer) -> set[str]:
@@ -189,7 +217,7 @@ async def test_an_answer_is_given_again_by_every_agent(platform: Platform) -> No
     assert not first.cached
     assert again == first.model_copy(update={"cached": True})
     kept = [await service.health.checks["cache"]() for service in platform.services[-AGENTS:]]
-    assert [each["entries"] for each in kept] == [1] * AGENTS, "each agent has a memory of its own"
+    assert all(each["kind"] == "memory" and each["entries"] >= 1 for each in kept)
 
 
 @pytest.mark.parametrize("collection", [None, "default"])
