@@ -57,13 +57,17 @@ class AnswerCache:
             "answers", cache, encode=_encoded, decode=_decoded, seconds=seconds, metrics=metrics
         )
 
-    async def get_or_make(self, question: AskQuestion, make: Make, deadline: float | None) -> MadeAnswer:
+    async def get_or_make(
+        self, question: AskQuestion, make: Make, deadline: float | None, *, missed: Callable[[], Awaitable[None]]
+    ) -> MadeAnswer:
         """Return what `make` returns, or what it returned before for the same question: that one is `cached`.
 
-        A question that is being answered in this process is waited for. Raises what `make` raises.
+        A question that is being answered in this process is waited for. `missed` is called first where the answer is
+        not known yet. Raises what `make` raises.
         """
         epoch = await self._epoch(question, deadline) if question.mode in _CACHED_MODES else None
         if epoch is None:
+            await missed()
             return await make()
         made_here = False
 
@@ -73,7 +77,7 @@ class AnswerCache:
             return await make()
 
         parts = (self._writer, epoch, *_parts(question))
-        made = await self._answers.get_or_make(question.tenant, parts, make_here, deadline=deadline)
+        made = await self._answers.get_or_make(question.tenant, parts, make_here, deadline=deadline, missed=missed)
         return made if made_here else _told_again(made)
 
     async def _epoch(self, question: AskQuestion, deadline: float | None) -> str | None:

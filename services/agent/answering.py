@@ -22,19 +22,28 @@ class Answering:
 
     async def answer(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         """Return the answer after sending its events; raises shared.errors when there can be none."""
-        await events.send("accepted")
         if question.mode != "rag":
+            await events.send("accepted")
             raise Rejected(f"mode {question.mode!r} is not available; use 'rag'", code="not_available", field="mode")
-
-        async def make() -> MadeAnswer:
-            return await self._make(question, events, deadline)
-
-        made = await (self._cache.get_or_make(question, make, deadline) if self._cache else make())
+        made = await self._made(question, events, deadline)
         if made.answer.cached:
             await events.send_known(made.retrieval, made.answer)
         else:
             await events.send_end(made.answer)
         return made.answer
+
+    async def _made(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> MadeAnswer:
+        async def accept() -> None:
+            await events.send("accepted")
+
+        async def make() -> MadeAnswer:
+            return await self._make(question, events, deadline)
+
+        if self._cache is None:
+            await accept()
+            return await make()
+        # An answer that is known is told with all its events at once, the first one included.
+        return await self._cache.get_or_make(question, make, deadline, missed=accept)
 
     async def _make(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> MadeAnswer:
         found = await retrieve(self._ask, question, deadline)

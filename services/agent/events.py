@@ -156,12 +156,14 @@ class AnswerEvents:
     async def send_known(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
         """Publish all events of an answer that is complete already: in one go, unless some were told before."""
         if self._told.events or self._store_together is None:
+            await self.send("accepted")
             await self.send("retrieval", retrieval)
             await self.send_text(answer.answer)
             await self.end_text()
             await self.send_end(answer)
             return
         kinds: list[tuple[AnswerEventType, Mapping[str, Any]]] = [
+            *([] if self._sequence else [("accepted", {})]),
             ("retrieval", retrieval),
             ("delta", {"text": answer.answer}),
             *_end_of(answer),
@@ -182,7 +184,7 @@ class AnswerEvents:
 
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
-            return bool(self._told.events)
+            return self._sequence > 0
         hits = data.get("hits")
         return kind == "retrieval" and any(
             event.type == kind and event.data.get("hits") == hits for event in self._told.events

@@ -34,16 +34,25 @@ class Cached(Generic[V]):
         self._being_made: dict[str, asyncio.Future[V]] = {}
 
     async def get_or_make(
-        self, tenant: str, parts: tuple[str, ...], make: Callable[[], Awaitable[V]], *, deadline: float | None = None
+        self,
+        tenant: str,
+        parts: tuple[str, ...],
+        make: Callable[[], Awaitable[V]],
+        *,
+        deadline: float | None = None,
+        missed: Callable[[], Awaitable[None]] | None = None,
     ) -> V:
         """Return the value of a tenant's key, made now if nobody has it; raises what making it raises.
 
-        `deadline` is unix seconds; DeadlineExpired when somebody else is still making the value by then.
+        `deadline` is unix seconds; DeadlineExpired when somebody else is still making the value by then. `missed` is
+        called first when the value is not there, whoever makes it.
         """
         key = cache_key(self._name, tenant, *parts)
         found = await self._look_up(key)
         if found is not None:
             return found
+        if missed is not None:
+            await missed()
         while (other := self._being_made.get(key)) is not None:
             await _done(other, deadline)
             if other.cancelled():

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
-from contracts.queries import Answer, AnswerEvent
+from contracts.queries import Answer, AnswerEvent, AskQuestion
 from contracts.retrieval import EpochRequest, RetrieveReply, RetrieveRequest
-from services.agent.answer_cache import AnswerCache, MadeAnswer, normalised
+from services.agent.answer_cache import AnswerCache, MadeAnswer, Make, normalised
 from services.agent.answering import Answering
 from services.agent.events import AnswerEvents
 from services.agent.extractive_writer import ExtractiveWriter
@@ -21,6 +21,13 @@ from tests.unit.agent.library import Library, Streams, question_of
 TEXT = "When did the harbour of Lindby open?"
 EVENTS = ["accepted", "retrieval", "delta", "citations", "done"]
 METRICS = CacheMetrics(NoOpMeterProvider().get_meter("test"))
+
+
+async def answered(cache: AnswerCache, question: AskQuestion, make: Make) -> MadeAnswer:
+    async def missed() -> None:
+        return None
+
+    return await cache.get_or_make(question, make, None, missed=missed)
 
 
 class Agents:
@@ -157,7 +164,7 @@ async def test_agents_with_tools_always_work_anew() -> None:
         return made
 
     question = question_of(TEXT, mode="agent")
-    assert [await cache.get_or_make(question, make, None) for _ in range(2)] == [made, made]
+    assert [await answered(cache, question, make) for _ in range(2)] == [made, made]
     assert not any(isinstance(request, EpochRequest) for request in agents.library.requests)
 
 
@@ -169,8 +176,8 @@ async def test_what_an_answer_cost_is_paid_once() -> None:
         usage = {"input_tokens": 900.0, "cost": 0.01}
         return MadeAnswer(retrieval={}, answer=Answer(answer="7", answered=True, usage=usage, steps=[{"kind": "x"}]))
 
-    await cache.get_or_make(question_of(TEXT), make, None)
-    again = (await cache.get_or_make(question_of(TEXT), make, None)).answer
+    await answered(cache, question_of(TEXT), make)
+    again = (await answered(cache, question_of(TEXT), make)).answer
     assert (again.cached, again.usage, again.steps) == (True, {"input_tokens": 0.0, "cost": 0.0}, [])
 
 
@@ -185,7 +192,7 @@ async def test_many_who_ask_the_same_at_once_are_answered_by_one_search() -> Non
         await released.wait()
         return MadeAnswer(retrieval={}, answer=Answer(answer="7", answered=True))
 
-    asking = [asyncio.create_task(cache.get_or_make(question_of(TEXT), make, None)) for _ in range(20)]
+    asking = [asyncio.create_task(answered(cache, question_of(TEXT), make)) for _ in range(20)]
     await eventually(lambda: len(library.requests) == 20, "20 ask for the epoch")
     released.set()
     made = await asyncio.gather(*asking)
@@ -205,9 +212,9 @@ async def test_when_the_one_who_answers_is_overtaken_the_next_one_takes_over() -
     async def make() -> MadeAnswer:
         return MadeAnswer(retrieval={}, answer=Answer(answer="7", answered=True))
 
-    first = asyncio.create_task(cache.get_or_make(question_of(TEXT), overtaken, None))
+    first = asyncio.create_task(answered(cache, question_of(TEXT), overtaken))
     await eventually(lambda: len(library.requests) == 1, "1 ask for the epoch")
-    second = asyncio.create_task(cache.get_or_make(question_of(TEXT), make, None))
+    second = asyncio.create_task(answered(cache, question_of(TEXT), make))
     await eventually(lambda: len(library.requests) == 2, "2 ask for the epoch")
     released.set()
     with pytest.raises(TakenOver):
