@@ -41,6 +41,7 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.RETRIEVE: (retrieval.RetrieveRequest, retrieval.RetrieveReply),
     subjects.EMBED_QUERY: (retrieval.EmbedRequest, retrieval.EmbedReply),
+    subjects.INDEX_EPOCH: (retrieval.EpochRequest, retrieval.EpochReply),
     subjects.INDEX_FENCE: (retrieval.FenceRequest, retrieval.FenceReply),
     subjects.INDEX_COUNTS: (retrieval.IndexCountsRequest, retrieval.IndexCountsReply),
     subjects.INDEX_REINDEX: (retrieval.ReindexRequest, retrieval.ReindexReply),

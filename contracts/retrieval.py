@@ -76,6 +76,22 @@ class EmbedReply(Message):
     vectors: list[bytes]
 
 
+class EpochRequest(Message):
+    """Tell the epoch of a collection, or of everything that a tenant has."""
+
+    tenant: str
+    collection: CollectionName | None = None
+
+
+class EpochReply(Message):
+    """What is kept of a search that began after this reply holds as long as the same epoch is told; it names nothing.
+
+    Every change of what searches show has another epoch, before anybody is told of the change.
+    """
+
+    epoch: str = Field(min_length=1)
+
+
 class FenceRequest(Message):
     """Hide every revision of a document below `floor` from now on, on every replica."""
 

@@ -50,6 +50,7 @@ class Stream:
     """A JetStream stream; ages and windows in seconds, sizes in bytes.
 
     With `repeated_as` the broker repeats every message once it is stored, with its sequence and the one before it.
+    `takes_batches`: messages may be stored together, all of them or none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stream:
     max_msgs: int = -1
     max_age_seconds: float = 0.0
     dedupe_window_seconds: float = DEDUPE_WINDOW_SECONDS
+    takes_batches: bool = False
     consumers: tuple["Consumer", ...] = field(default=())
     repeated_as: str | None = None
 
@@ -193,6 +195,7 @@ STREAMS: Final[tuple[Stream, ...]] = (
         max_bytes=128 * MIB,
         max_age_seconds=5 * MINUTE,
         dedupe_window_seconds=120.0,
+        takes_batches=True,
         # A reader of the answers' own subject would also see what was refused because another delivery came first.
         repeated_as=subjects.TOLD_OF_ANSWERS,
     ),

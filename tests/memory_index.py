@@ -118,6 +118,11 @@ class MemoryIndex:
     async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
         self._remove(tenant, document_id, lambda stored: stored == revision)
 
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        self._require_open()
+        document = (tenant, document_id)
+        return {each.collection for each in self.points.values() if (each.tenant, each.document_id) == document}
+
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         self._require_open()
         return sum(

@@ -1,7 +1,8 @@
 """Answering one question: understand it, retrieve, write, and tell the caller of each step."""
 
 from contracts.queries import Answer, AskQuestion
-from services.agent.conversation import Conversations
+from services.agent.answer_cache import AnswerCache, MadeAnswer
+from services.agent.conversation import Conversations, Understood, follows_on
 from services.agent.events import AnswerEvents
 from services.agent.patience import Ask
 from services.agent.retrieving import described, retrieve
@@ -10,23 +11,61 @@ from shared.errors import Rejected
 
 
 class Answering:
-    """Answers questions with what `writer` makes of the passages; `ask` reaches the retriever."""
+    """Answers questions with what `writer` makes of the passages; `ask` reaches the retriever.
 
-    def __init__(self, ask: Ask, writer: Writer, conversations: Conversations) -> None:
+    With a cache, a question that was answered before gets the same answer while nothing has changed.
+    """
+
+    def __init__(
+        self, ask: Ask, writer: Writer, conversations: Conversations, cache: AnswerCache | None = None
+    ) -> None:
         self._ask = ask
         self._writer = writer
         self._conversations = conversations
+        self._cache = cache
 
     async def answer(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         """Return the answer after sending its events; raises shared.errors when there can be none."""
-        await events.send("accepted", {"collection": question.collection})
         if question.mode != "rag":
+            await events.accept()
             raise Rejected(f"mode {question.mode!r} is not available; use 'rag'", code="not_available", field="mode")
+        if not follows_on(question):
+            return await self._answer_at_once(question, events, deadline)
+        await events.accept()
         understood = await self._conversations.understand(question, events, deadline)
-        found = await retrieve(self._ask, understood.searched, deadline)
-        await events.send("retrieval", described(found))
-        answer = understood.completed(await self._writer.write(understood.answered, found, events, deadline))
-        await events.send("citations", {"citations": [citation.model_dump() for citation in answer.citations]})
+        made = await self._made(understood, events, deadline)
+        answer = understood.completed(made.answer)
+        if answer.cached:
+            await events.send_body(made.retrieval, answer)
+        await events.send_citations(answer)
         await self._conversations.keep(understood, answer, events)
-        await events.send("done", answer.model_dump())
+        await events.send_done(answer)
         return answer
+
+    async def _answer_at_once(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
+        made = await self._made(Understood(question, question, question), events, deadline)
+        if made.answer.cached:
+            await events.send_known(made.retrieval, made.answer)
+        else:
+            await events.send_citations(made.answer)
+            await events.send_done(made.answer)
+        return made.answer
+
+    async def _made(self, understood: Understood, events: AnswerEvents, deadline: float | None) -> MadeAnswer:
+        async def make() -> MadeAnswer:
+            return await self._make(understood, events, deadline)
+
+        if self._cache is None:
+            await events.accept()
+            return await make()
+        # An answer that is known is told with all its events at once, the first one included.
+        return await self._cache.get_or_make(
+            understood.searched, make, deadline, missed=events.accept, answered=understood.answered.question
+        )
+
+    async def _make(self, understood: Understood, events: AnswerEvents, deadline: float | None) -> MadeAnswer:
+        found = await retrieve(self._ask, understood.searched, deadline)
+        retrieval = described(found)
+        await events.send("retrieval", retrieval)
+        answer = await self._writer.write(understood.answered, found, events, deadline)
+        return MadeAnswer(retrieval=retrieval, answer=answer)

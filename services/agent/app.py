@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts import topology
 from contracts.queries import AskQuestion
+from services.agent.answer_cache import AnswerCache
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
 from services.agent.conversation import ConversationLimits, Conversations
@@ -14,13 +15,15 @@ from services.agent.generative_writer import GenerativeWriter, WritingLimits
 from services.agent.handlers import AgentHandlers
 from services.agent.llm import LanguageModel
 from services.agent.metrics import AgentMetrics
-from services.agent.models import language_model
+from services.agent.models import answer_fingerprint, language_model
 from services.agent.nats_listeners import hear_listeners
 from services.agent.nats_told import StoredAnswers
 from services.agent.patience import Ask, PatientAsk
 from services.agent.rewriting import ModelRewriter, RewriteLimits, RuleRewriter
 from services.agent.settings import AgentSettings
 from services.agent.writer import Writer
+from shared.caching.building import build_cache
+from shared.caching.metrics import CacheMetrics
 from shared.messaging.broker import PendingLimits
 from shared.service import Lifespan, Service
 from shared.serving import run_service
@@ -39,11 +42,12 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
             if model is not None:
                 stack.push_async_callback(model.close)
             writer = _writer(model, settings, ask, metrics)
-            answering = Answering(ask, writer, _conversations(service, model, settings, ask))
+            conversations = _conversations(service, model, settings, ask)
+            answering = Answering(ask, writer, conversations, _answer_cache(service, settings, writer, stack))
             attendance = Attendance(seconds=settings.agent_unattended_seconds)
             await hear_listeners(service.client, attendance, PendingLimits.of(settings))
-            publish, recall = service.publisher.publish, StoredAnswers(service.client)
-            handlers = AgentHandlers(answering, publish, recall, attendance)
+            publisher, recall = service.publisher, StoredAnswers(service.client)
+            handlers = AgentHandlers(answering, publisher.publish, recall, attendance, publisher.publish_together)
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": writer.name}
@@ -76,6 +80,26 @@ def _writer(model: LanguageModel | None, settings: AgentSettings, ask: Ask, metr
         return ExtractiveWriter(ask, max_embedded_sentences=settings.answer_max_embedded_sentences)
     limits = WritingLimits(settings.llm_max_output_tokens, settings.llm_temperature, settings.llm_delta_seconds)
     return GenerativeWriter(model, ask, metrics, limits)
+
+
+def _answer_cache(
+    service: Service, settings: AgentSettings, writer: Writer, stack: AsyncExitStack
+) -> AnswerCache | None:
+    if not settings.answer_cache:
+        return None
+    metrics = CacheMetrics(service.telemetry.meter)
+    cache = build_cache(settings, metrics)
+    stack.push_async_callback(cache.close)
+    service.health.checks["cache"] = cache.describe
+    return AnswerCache(
+        # Without patience: an answer that is made anew waits for the retriever, where it has to.
+        service.requester.ask,
+        cache,
+        writer=f"{writer.name} {answer_fingerprint(settings)}",
+        seconds=settings.answer_cache_seconds,
+        epoch_seconds=settings.answer_cache_epoch_seconds,
+        metrics=metrics,
+    )
 
 
 def main() -> None:

@@ -59,6 +59,11 @@ class Understood:
         return answer.model_copy(update={"steps": steps, "usage": usage, "conversation_id": of})
 
 
+def follows_on(question: AskQuestion) -> bool:
+    """Tell whether something may have been said before a question."""
+    return question.conversation_id is not None or bool(question.history)
+
+
 class Conversations:
     """Reads and keeps conversations; `ask` reaches persistence, `publish` the queue of turns that wait."""
 
@@ -70,7 +75,7 @@ class Conversations:
 
     async def understand(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Understood:
         """Return the question as it stands alone; Rejected when its conversation was deleted."""
-        if question.conversation_id is None and not question.history:
+        if not follows_on(question):
             return Understood(question, question, question)
         known = events.told.step(REWRITTEN, NOT_REWRITTEN)
         if known is not None:

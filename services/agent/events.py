@@ -13,14 +13,14 @@ error     ErrorReply, instead of whatever has not been sent yet
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts import subjects
 from contracts.facts import SUBJECT_OF_FACT, QueryAnswered, QueryFailed
 from contracts.messages import Message
-from contracts.queries import AnswerEvent, AnswerEventType, AskQuestion
+from contracts.queries import Answer, AnswerEvent, AnswerEventType, AskQuestion
 from shared.errors import StreamMoved, TakenOver
 
 RESTARTED: Mapping[str, str] = {"kind": "restarted"}
@@ -42,6 +42,16 @@ class Publish(Protocol):
         self, subject: str, message: Message, *, tenant: str, message_id: str, headers: Mapping[str, str] | None = None
     ) -> Stored:
         """Publish and return once the message is stored."""
+        ...
+
+
+class StoreTogether(Protocol):
+    """Stores messages of one subject, all of them or none."""
+
+    async def __call__(
+        self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
+    ) -> Stored:
+        """Publish and return where the last one is stored; the headers are those of the first."""
         ...
 
 
@@ -91,9 +101,15 @@ class AnswerEvents:
     """
 
     def __init__(
-        self, publish: Publish, question: AskQuestion, headers: Mapping[str, str], told: Told | None = None
+        self,
+        publish: Publish,
+        question: AskQuestion,
+        headers: Mapping[str, str],
+        told: Told | None = None,
+        store_together: StoreTogether | None = None,
     ) -> None:
         self._publish = publish
+        self._store_together = store_together
         self._question = question
         self._headers = headers
         self._told = told or Told()
@@ -161,9 +177,62 @@ class AnswerEvents:
             await self.send("step", RESTARTED)
             await self.send("delta", {"text": self._text})
 
+    async def accept(self) -> None:
+        """Say, once, that the question is being answered, and where it looks."""
+        await self.send("accepted", self._acceptance)
+
+    async def send_body(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
+        """Publish the passages and the text of an answer that is complete already."""
+        await self.send("retrieval", retrieval)
+        await self.send_text(answer.answer)
+        await self.end_text()
+
+    async def send_citations(self, answer: Answer) -> None:
+        """Publish where the claims come from."""
+        await self.send("citations", _citations_of(answer))
+
+    async def send_done(self, answer: Answer) -> None:
+        """Publish the whole answer, behind which there is nothing."""
+        await self.send("done", answer.model_dump())
+
+    async def send_known(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
+        """Publish all events of an answer that is complete already: in one go, unless some were told before."""
+        if self._told.events or self._store_together is None:
+            await self.accept()
+            await self.send_body(retrieval, answer)
+            await self.send_citations(answer)
+            await self.send_done(answer)
+            return
+        kinds: list[tuple[AnswerEventType, Mapping[str, Any]]] = [
+            ("accepted", self._acceptance),
+            ("retrieval", retrieval),
+            ("delta", {"text": answer.answer}),
+            ("citations", _citations_of(answer)),
+            ("done", answer.model_dump()),
+        ]
+        if self._sequence:
+            del kinds[0]
+        query_id = self._question.query_id
+        messages = [
+            AnswerEvent(query_id=query_id, sequence=self._sequence + place, type=kind, data=dict(data))
+            for place, (kind, data) in enumerate(kinds, 1)
+        ]
+        headers = {**self._headers, subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE: str(self._stream_sequence)}
+        try:
+            stored = await self._store_together(
+                subjects.answers(query_id), messages, tenant=self._question.tenant, headers=headers
+            )
+        except StreamMoved:
+            raise TakenOver(f"another delivery of question {query_id} is at work") from None
+        self._sequence, self._stream_sequence = messages[-1].sequence, stored.sequence
+
+    @property
+    def _acceptance(self) -> Mapping[str, Any]:
+        return {"collection": self._question.collection}
+
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
-            return bool(self._told.events)
+            return self._sequence > 0
         hits = data.get("hits")
         return kind == "retrieval" and any(
             event.type == kind and event.data.get("hits") == hits for event in self._told.events
@@ -189,3 +258,7 @@ def _look_at_failure(storing: "asyncio.Task[None]") -> None:
     """Whoever sent the event may have been cancelled; a failure that nobody takes is logged by the event loop."""
     if not storing.cancelled():
         storing.exception()
+
+
+def _citations_of(answer: Answer) -> Mapping[str, Any]:
+    return {"citations": [citation.model_dump() for citation in answer.citations]}

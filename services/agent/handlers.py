@@ -9,7 +9,7 @@ from contracts.facts import QueryAnswered, QueryFailed
 from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
-from services.agent.events import AnswerEvents, Publish, Recall, Told
+from services.agent.events import AnswerEvents, Publish, Recall, StoreTogether, Told
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
@@ -24,18 +24,24 @@ class AgentHandlers:
     """Questions from the queue."""
 
     def __init__(
-        self, answering: Answering, publish: Publish, recall: Recall, attendance: Attendance | None = None
+        self,
+        answering: Answering,
+        publish: Publish,
+        recall: Recall,
+        attendance: Attendance | None = None,
+        store_together: StoreTogether | None = None,
     ) -> None:
         self._answering = answering
         self._attendance = attendance or Attendance(seconds=DEFAULT_UNATTENDED_SECONDS)
         self._publish = publish
         self._recall = recall
+        self._store_together = store_together
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
         headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
-        events = AnswerEvents(self._publish, question, headers, told)
+        events = AnswerEvents(self._publish, question, headers, told, self._store_together)
         if told.end is not None:
             await events.announce(_fact_of(told.end, question, delivery))
             return

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from shared.settings import PlatformSettings
+from shared.caching.settings import CacheSettings
 
 KIB = 1024
 
 
-class AgentSettings(PlatformSettings):
+class AgentSettings(CacheSettings):
     """How many questions are answered at once, and what one of them may cost."""
 
     agent_workers: int = Field(default=32, ge=1, le=128, description="Questions in work at the same time.")
@@ -44,6 +44,15 @@ class AgentSettings(PlatformSettings):
     )
     conversation_record_seconds: float = Field(
         default=2.0, gt=0, le=30, description="How long an answer waits for its turn to be recorded at once."
+    )
+    answer_cache: bool = Field(
+        default=True, description="Whether a question that was answered before gets the same answer while it holds."
+    )
+    answer_cache_seconds: float = Field(
+        default=3_600.0, gt=0, le=604_800, description="How long an answer is kept at most."
+    )
+    answer_cache_epoch_seconds: float = Field(
+        default=0.5, gt=0, le=10, description="Patience for the retriever to tell whether kept answers still hold."
     )
 
     llm_base_url: str | None = Field(

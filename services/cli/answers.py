@@ -75,6 +75,8 @@ class _LiveText:
 
 
 def _print_sources(reply: dict[str, Any], *, verbose: bool) -> None:
+    if reply.get("cached"):
+        show("(cached)")
     if reply.get("answered") and reply.get("citations"):
         show("\nSources")
         for citation in reply["citations"]:

@@ -262,6 +262,10 @@ class VectorIndex(Protocol):
         """Delete the document's points of exactly this revision."""
         ...
 
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        ...
+
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         """Return the exact number of chunk points, of all tenants and collections when not given."""
         ...

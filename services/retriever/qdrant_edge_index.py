@@ -129,6 +129,10 @@ class QdrantEdgeIndex:
         """Delete the document's points of exactly this revision."""
         await self._write(_Remove(tenant, document_id, conditions.only_revision(revision)))
 
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return await self._read(self._shard.collections_of, tenant, document_id)
+
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         """Return the exact number of chunk points."""
         return await self._read(self._shard.count, tenant, collection)

@@ -120,16 +120,20 @@ class QdrantEdgeShard:
         rows = [payload.read_row(record.payload or {}) for record in records]
         return page_of(rows, limit) or self._page_of_one(rows[0].revision)
 
-    def _page_of_one(self, revision: int) -> RevisionPage:
-        tenants = self._count_by(payload.TENANT_FIELD, None, revision)
-        return page_of_one(revision, {tenant: self._count_by("document_id", tenant, revision) for tenant in tenants})
+    def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return set(self._count_by("collection", conditions.document_scope(MAKE, tenant, document_id)))
 
-    def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
-        scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
-        with _engine_failures("list revisions"):
-            answer = self._shard.facet(
-                engine.FacetRequest(field, limit=MAX_SHARING_A_REVISION, exact=True, filter=scope)
-            )
+    def _page_of_one(self, revision: int) -> RevisionPage:
+        tenants = self._count_by(payload.TENANT_FIELD, _scope_of_one(None, revision))
+        return page_of_one(
+            revision, {tenant: self._count_by("document_id", _scope_of_one(tenant, revision)) for tenant in tenants}
+        )
+
+    def _count_by(self, field: str, scope: "list[engine.ConditionType]") -> dict[str, int]:
+        request = engine.FacetRequest(field, limit=MAX_SHARING_A_REVISION, exact=True, filter=engine.Filter(must=scope))
+        with _engine_failures("count points"):
+            answer = self._shard.facet(request)
         return {str(each.value): each.count for each in answer.hits}
 
     def chunk_ids(self, start: str | None, limit: int) -> ChunkIdPage:
@@ -192,6 +196,10 @@ class QdrantEdgeShard:
         with _engine_failures("read fences"):
             records = self._shard.retrieve(list(point_ids), with_payload=True, with_vector=False)
         return {str(record.id): payload.read_fence(record.payload or {}) for record in records}
+
+
+def _scope_of_one(tenant: str | None, revision: int) -> "list[engine.ConditionType]":
+    return conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision))
 
 
 @contextmanager

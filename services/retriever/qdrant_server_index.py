@@ -166,6 +166,10 @@ class QdrantServerIndex:
         """Delete the document's points of exactly this revision."""
         await self._remove(tenant, document_id, conditions.only_revision(revision))
 
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return set(await self._count_by("collection", conditions.document_scope(MAKE, tenant, document_id)))
+
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         """Return the exact number of chunk points."""
         scope = models.Filter(must=conditions.count_scope(MAKE, tenant, collection))
@@ -307,15 +311,15 @@ class QdrantServerIndex:
         return records, None if following is None else str(following)
 
     async def _page_of_one(self, revision: int) -> RevisionPage:
-        tenants = await self._count_by(payload.TENANT_FIELD, None, revision)
-        counts = {tenant: await self._count_by("document_id", tenant, revision) for tenant in tenants}
+        tenants = await self._count_by(payload.TENANT_FIELD, _scope_of_one(None, revision))
+        counts = {tenant: await self._count_by("document_id", _scope_of_one(tenant, revision)) for tenant in tenants}
         return page_of_one(revision, counts)
 
-    async def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
-        scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
-        async with self._reaching("list revisions"):
+    async def _count_by(self, field: str, scope: list[models.Condition]) -> dict[str, int]:
+        chosen = models.Filter(must=scope)
+        async with self._reaching("count points"):
             answer = await self._client.facet(
-                self._collection, field, facet_filter=scope, limit=MAX_SHARING_A_REVISION, exact=True
+                self._collection, field, facet_filter=chosen, limit=MAX_SHARING_A_REVISION, exact=True
             )
         return {str(each.value): each.count for each in answer.hits}
 
@@ -326,3 +330,7 @@ class QdrantServerIndex:
             raise IndexUnavailable("the client of the Qdrant server is closed")
         with reaching(action):
             yield
+
+
+def _scope_of_one(tenant: str | None, revision: int) -> list[models.Condition]:
+    return conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision))

@@ -39,6 +39,7 @@ _CHECKED_STREAM_FIELDS: Final = (
     "duplicate_window",
     "num_replicas",
     "republish",
+    "allow_atomic",
 )
 _INGEST: Final = next(stream for stream in STREAMS if stream.name == INTAKE.stream)
 _CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
@@ -115,6 +116,8 @@ def stream_config(stream: Stream, replicas: int) -> StreamConfig:
         num_replicas=replicas,
         allow_direct=True,
         republish=RePublish(src=stream.subjects[0], dest=stream.repeated_as) if stream.repeated_as else None,
+        # Servers leave it out where it is not allowed.
+        allow_atomic=stream.takes_batches or None,
     )
 
 

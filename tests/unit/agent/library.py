@@ -1,6 +1,6 @@
 """A retriever and an embedder of a few lines, and the streams that answers go to: fakes that behave."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from zlib import crc32
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from contracts import subjects
 from contracts.messages import Message
 from contracts.queries import AnswerEvent, AskQuestion
-from contracts.retrieval import EmbedReply, EmbedRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
+from contracts.retrieval import (
+    EmbedReply,
+    EmbedRequest,
+    EpochReply,
+    EpochRequest,
+    RetrievedChunk,
+    RetrieveReply,
+    RetrieveRequest,
+)
 from services.agent.conversation import ConversationLimits, Conversations
 from services.agent.coverage import words_of
 from services.agent.events import Publish, Told
@@ -63,15 +71,22 @@ class Library:
         self.failures: list[Exception] = []
         self.requests: list[Message] = []
         self.deadlines: list[float | None] = []
+        self.epoch = 0
 
     async def __call__(self, subject: str, request: Message, reply: type[A], *, deadline: float | None = None) -> A:
         self.requests.append(request)
         self.deadlines.append(deadline)
         if self.failures:
             raise self.failures.pop(0)
-        found = await (self.retrieve(request) if isinstance(request, RetrieveRequest) else self.embed(request))
+        if isinstance(request, EpochRequest):
+            found: Message = await self.tell_epoch(request)
+        else:
+            found = await (self.retrieve(request) if isinstance(request, RetrieveRequest) else self.embed(request))
         assert isinstance(found, reply)
         return found
+
+    async def tell_epoch(self, request: Message, _deadline: float | None = None) -> EpochReply:
+        return EpochReply(epoch=str(self.epoch))
 
     async def retrieve(self, request: Message, _deadline: float | None = None) -> RetrieveReply:
         assert isinstance(request, RetrieveRequest)
@@ -102,6 +117,7 @@ class Streams:
     def __init__(self) -> None:
         self.stored: dict[str, tuple[str, Message, str]] = {}
         self.failure: Exception | None = None
+        self.batches = 0
 
     async def publish(
         self, subject: str, message: Message, *, tenant: str, message_id: str, headers: Mapping[str, str] | None = None
@@ -120,6 +136,17 @@ class Streams:
         """Return the place of a subject's last message, 0 without any."""
         places = [place for place, (at, _, _) in enumerate(self.stored.values(), 1) if at == subject]
         return places[-1] if places else 0
+
+    async def publish_together(
+        self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
+    ) -> "StoredAt":
+        expected = headers.get(subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE)
+        if expected is not None and int(expected) != self.last_of(subject):
+            raise StreamMoved("another event came first")
+        self.batches += 1
+        for message in messages:
+            self.stored[f"{subject} batch {self.batches} {len(self.stored)}"] = (subject, message, tenant)
+        return StoredAt(len(self.stored))
 
     async def recall(self, query_id: str) -> Told:
         return Told(tuple(self.events(query_id)), self.last_of(subjects.answers(query_id)))

@@ -21,6 +21,7 @@ WRITES: Final = st.sampled_from(
         {"text": "1"},
         {"text": "2"},
         {"text": "3"},
+        {"text": "1", "collection": "other"},
         {"op": "delete"},
         {"text": UNREADABLE},
         {"text": "1", "metadata": {"a": {}}},
