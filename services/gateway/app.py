@@ -13,18 +13,7 @@ from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.routes import (
-    admin,
-    answer_events,
-    contracts,
-    conversations,
-    dead_letters,
-    documents,
-    feedback,
-    openai,
-    queries,
-    search,
-)
+from services.gateway.routes import ROUTERS, contracts
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
@@ -72,19 +61,8 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for part in (
-        documents,
-        search,
-        queries,
-        answer_events,
-        conversations,
-        feedback,
-        openai,
-        admin,
-        dead_letters,
-        contracts,
-    ):
-        app.include_router(part.router)
+    for router in ROUTERS:
+        app.include_router(router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
     app.router.routes.extend([*own, contracts.docs_assets()])
     complete_openapi(app)
