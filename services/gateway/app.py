@@ -13,7 +13,7 @@ from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.routes import admin, contracts, dead_letters, documents, queries, search
+from services.gateway.routes import admin, contracts, dead_letters, documents, mcp, queries, search
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
@@ -41,6 +41,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await gateway.mcp.close()
         await gateway.notices.close()
 
     app = FastAPI(
@@ -60,7 +61,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for part in (documents, search, queries, admin, dead_letters, contracts):
+    for part in (documents, search, queries, admin, dead_letters, contracts, mcp):
         app.include_router(part.router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
     app.router.routes.extend([*own, contracts.docs_assets()])
@@ -79,6 +80,7 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
     app.add_middleware(
         BodyLimit,
         max_documents_bytes=settings.gateway_max_request_bytes,
+        max_mcp_bytes=settings.gateway_mcp_max_body_bytes,
         max_body_bytes=settings.gateway_max_body_bytes,
         max_held_bytes=settings.gateway_max_held_bytes,
         idle_seconds=settings.gateway_body_idle_seconds,
