@@ -11,6 +11,7 @@ from services.gateway.admission import Admission
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
+from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
 from services.gateway.routes import admin, contracts, dead_letters, documents, mcp, queries, search
@@ -86,6 +87,7 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
         idle_seconds=settings.gateway_body_idle_seconds,
         linger_seconds=settings.gateway_linger_seconds,
     )
+    app.add_middleware(McpRefusals)
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
 
 

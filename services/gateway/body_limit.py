@@ -6,12 +6,12 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.mcp.refusals import MCP_PATHS
 from services.gateway.problems import RequestProblem, problem_of
 from services.gateway.seats import Seats
 from shared.errors import Overloaded
 
 DOCUMENTS_PATH: Final = "/v1/documents"
-MCP_PATHS: Final = ("/mcp", "/mcp/")
 _CLOSE: Final = (b"connection", b"close")
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
 
 from shared.settings import PROJECT_ROOT
 from tests.integration.mcp_stand import McpStand, running_mcp
@@ -33,11 +35,26 @@ def call(tool: str, **arguments: Any) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 
 
+async def pieces(piece: bytes, number: int) -> AsyncIterator[bytes]:
+    for _ in range(number):
+        yield piece
+
+
 def result_in(response: httpx.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     [data] = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
     found: dict[str, Any] = json.loads(data)["result"]
     return found
+
+
+def problem_in(response: httpx.Response) -> dict[str, Any]:
+    refusal = response.json()
+    assert (refusal["jsonrpc"], refusal["id"]) == ("2.0", None)
+    assert response.headers["Content-Type"] == "application/json"
+    problem: dict[str, Any] = refusal["error"]["data"]
+    assert refusal["error"]["message"] == f"{problem['code']}: {problem['detail']}"
+    assert problem["trace_id"] == response.headers["X-Trace-Id"]
+    return problem
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
@@ -59,7 +76,7 @@ async def test_a_caller_s_trace_goes_on_to_the_services(stand: McpStand, http: h
 async def test_there_is_no_session_to_listen_to_or_to_end(http: httpx.AsyncClient, method: str) -> None:
     response = await http.request(method, "/mcp")
     assert (response.status_code, response.headers["Allow"]) == (405, "POST")
-    assert response.json()["code"] == "method_not_allowed"
+    assert problem_in(response)["code"] == "method_not_allowed"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +95,7 @@ async def test_a_web_page_cannot_reach_the_tools(
     stand: McpStand, http: httpx.AsyncClient, headers: dict[str, str], status: int, code: str
 ) -> None:
     response = await http.post("/mcp", content=json.dumps(call("search", query="x")), headers=headers)
-    assert (response.status_code, response.json()["code"]) == (status, code)
-    assert response.headers["Content-Type"] == "application/problem+json"
+    assert (response.status_code, problem_in(response)["code"]) == (status, code)
     assert stand.retriever.requests == []
 
 
@@ -102,8 +118,18 @@ async def test_a_message_may_be_larger_than_other_requests_but_not_without_bound
     async with running_mcp(nats_broker, **bounds) as stand, httpx.AsyncClient(headers=HEADERS) as http:
         taken = await http.post(f"{stand.url}/mcp", json=call("ingest_text", text="x" * 5_000, wait_s=0))
         refused = await http.post(f"{stand.url}/mcp/", json=call("ingest_text", text="x" * 9_000, wait_s=0))
+        of_unknown_length = await http.post(f"{stand.url}/mcp", content=pieces(b"x" * 1_000, 9))
     assert result_in(taken)["isError"] is False
-    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+    for response in (refused, of_unknown_length):
+        assert (response.status_code, problem_in(response)["code"]) == (413, "too_large")
+
+
+async def test_a_client_can_say_why_it_was_refused(nats_broker: NatsServer) -> None:
+    async with running_mcp(nats_broker, gateway_mcp_max_body_bytes=8_000) as stand:
+        for mode in ("auto", "legacy"):
+            async with Client(f"{stand.url}/mcp", mode=mode) as client:
+                with pytest.raises(MCPError, match="too_large: the body is larger than the limit of 8000 bytes"):
+                    await client.call_tool("ingest_text", {"text": "x" * 9_000})
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}'])
