@@ -10,9 +10,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from structlog.testing import capture_logs
 
-from contracts import subjects
-from contracts.codec import encode
-from contracts.queries import Answer, AnswerEvent, Citation
+from contracts.queries import Answer, AnswerEvent, AnswerEventType, Citation
 from services.gateway.mcp.arguments import MAX_TEXT_CHARACTERS
 from services.gateway.tenancy import tenant
 from shared.errors import Overloaded, Rejected, Unavailable
@@ -57,8 +55,12 @@ async def client(stand: McpStand, mode: str) -> AsyncIterator[Client]:
     await holding
 
 
+def event(sequence: int, kind: AnswerEventType, data: dict[str, Any] | None = None) -> AnswerEvent:
+    return AnswerEvent(query_id="", sequence=sequence, type=kind, data=data or {})
+
+
 def done(answer: Answer) -> AnswerEvent:
-    return AnswerEvent(query_id="", sequence=1, type="done", data=answer.model_dump(mode="json"))
+    return event(1, "done", answer.model_dump(mode="json"))
 
 
 async def test_the_tools_say_what_they_take_and_return(client: Client) -> None:
@@ -273,26 +275,42 @@ async def test_any_replica_serves_any_request(stand: McpStand, mode: str) -> Non
 
 async def test_who_asked_for_progress_gets_it(nats_broker: NatsServer, mode: str) -> None:
     async with running_mcp(nats_broker, gateway_heartbeat_seconds=0.05) as stand:
+        stand.agent.events = [event(1, "accepted"), event(2, "retrieval", {"hits": [{}, {}]}), event(3, "delta")]
         told: list[tuple[float, str | None]] = []
 
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             told.append((progress, message))
-            if len(told) == 3:
-                stand.agent.events = [done(ANSWER)]
-                await answer_now(stand)
+            if len(told) == 6:
+                await answer_now(stand, sequence=4)
 
         async with Client(f"{stand.url}/mcp", mode=mode) as client:
             answer = await client.call_tool("ask", QUESTION, progress_callback=on_progress)
     assert answer.structured_content["answered"] is True
-    assert [progress for progress, _ in told] == sorted(progress for progress, _ in told)
-    assert len(told) >= 3
+    assert [progress for progress, _ in told] == list(range(1, len(told) + 1))
+    messages = [message for _, message in told]
+    expected = ["the question is accepted", "2 passages found", "the answer is being written"]
+    assert [message for message in messages if message in expected] == expected
+    assert "still working on the answer" in messages
 
 
-async def answer_now(stand: McpStand) -> None:
+async def test_an_error_of_the_agent_reaches_who_listens_to_progress(stand: McpStand) -> None:
+    data = {"kind": "retryable", "code": "llm_unavailable", "message": "it is away", "retry_after_seconds": 3.0}
+    stand.agent.events = [event(1, "accepted"), event(2, "error", data)]
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        pass
+
+    async with Client(f"{stand.url}/mcp") as client:
+        failed = await client.call_tool("ask", QUESTION, progress_callback=on_progress)
+    assert failed.is_error
+    assert text_of(failed).startswith("Error llm_unavailable: it is away. Try again in 3 s.")
+
+
+async def answer_now(stand: McpStand, sequence: int = 1) -> None:
     """Publish the answer of the question that the agent has already taken."""
     [(question, _)] = stand.agent.questions
-    event = done(ANSWER).model_copy(update={"query_id": question.query_id})
-    await stand.agent.client.jetstream().publish(subjects.answers(question.query_id), encode(event))
+    answer = event(sequence, "done", ANSWER.model_dump(mode="json"))
+    await stand.agent.tell(question.query_id, answer)
 
 
 async def test_who_leaves_gives_back_its_place(stand: McpStand, mode: str) -> None:

@@ -31,7 +31,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.gateway.gateway import Gateway
 from services.gateway.mcp.texts import failure_text
-from services.gateway.mcp.tools import Call, Outcome, Tool
+from services.gateway.mcp.tool import Call, Outcome, Tool
 from services.gateway.problems import RequestProblem
 from shared.errors import PlatformError, RemoteFault
 from shared.logs import get_logger
@@ -142,7 +142,8 @@ def _call_in(context: ServerRequestContext[Any, Request]) -> Call:
         told += 1
         await context.session.report_progress(told, message=message)
 
-    return Call(tenant, gateway, tell)
+    meta = (context.params or {}).get("_meta") or {}
+    return Call(tenant, gateway, tell, hears_progress=meta.get("progressToken") is not None)
 
 
 def _succeeded(outcome: Outcome) -> CallToolResult:

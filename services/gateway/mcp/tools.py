@@ -1,10 +1,7 @@
 """The tools: each one a use case of the gateway, called in process for the tenant of the request."""
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -12,22 +9,15 @@ from contracts.messages import Message
 from contracts.queries import Answer, AskQuestion
 from contracts.reads import DocumentView
 from services.gateway.bodies import run_sized
-from services.gateway.gateway import Gateway
-from services.gateway.mcp.arguments import (
-    Arguments,
-    AskArguments,
-    DocumentArguments,
-    IngestArguments,
-    SearchArguments,
-)
+from services.gateway.mcp.arguments import AskArguments, DocumentArguments, IngestArguments, SearchArguments
+from services.gateway.mcp.asking import ask
 from services.gateway.mcp.texts import answer_text, document_text, hits_text, receipt_text
+from services.gateway.mcp.tool import Call, Outcome, Tool
 from services.gateway.problems import invalid_body
 from services.gateway.schemas import Document, DocumentReceipt, Hit, QueryAnswer, SearchBody
 from services.gateway.searching import hit_of, search
 from services.gateway.sending import check_wait, send, submissions
 from shared.telemetry import current_trace_id
-
-T = TypeVar("T")
 
 
 class Found(Message):
@@ -35,46 +25,6 @@ class Found(Message):
 
     hits: list[Hit]
     trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a tool found: `data` fits the tool's result schema, `text` says the same to a reader."""
-
-    data: dict[str, Any]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """Who calls, and how to tell the caller that it is still being worked on."""
-
-    tenant: str
-    gateway: Gateway
-    tell: Callable[[str], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A tool as clients see it; `run` raises PlatformError when it cannot be done."""
-
-    name: str
-    title: str
-    description: str
-    arguments: type[Arguments]
-    result: type[Message]
-    run: Callable[[Call, Any], Awaitable[Outcome]]
-    read_only: bool = True
-    # A write that replaces something is destructive; one that changes nothing the second time is idempotent.
-    destructive: bool = False
-    idempotent: bool = True
-
-    def read(self, given: dict[str, Any]) -> Arguments:
-        """Return the arguments; RequestProblem 422 names those that are wrong."""
-        try:
-            return self.arguments.model_validate(given)
-        except ValidationError as error:
-            raise invalid_body(error) from None
 
 
 async def _search(call: Call, arguments: SearchArguments) -> Outcome:
@@ -85,7 +35,7 @@ async def _search(call: Call, arguments: SearchArguments) -> Outcome:
 
 async def _ask(call: Call, arguments: AskArguments) -> Outcome:
     question = AskQuestion(tenant=call.tenant, query_id=uuid.uuid4().hex, **dict(arguments))
-    answer = await _telling(call, call.gateway.questions.ask(question))
+    answer = await ask(call, question)
     if not answer.answered and arguments.collection is not None:
         await call.gateway.reads.require_collection(call.tenant, arguments.collection)
     reply = _reply_to(question, answer)
@@ -110,21 +60,8 @@ async def _ingest_text(call: Call, arguments: IngestArguments) -> Outcome:
 
 
 def _reply_to(question: AskQuestion, answer: Answer) -> QueryAnswer:
-    fields = {"conversation_id": question.conversation_id, **dict(answer)}
+    fields = {**dict(answer), "conversation_id": question.conversation_id}
     return QueryAnswer.model_construct(id=question.query_id, trace_id=current_trace_id(), **fields)
-
-
-async def _telling(call: Call, work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work returns, and tell the caller now and then that it goes on: clients give up on silence."""
-    pause_seconds = call.gateway.settings.gateway_heartbeat_seconds
-    running = asyncio.ensure_future(work)
-    try:
-        await call.tell("the question is being answered")
-        while not (await asyncio.wait([running], timeout=pause_seconds))[0]:
-            await call.tell("the question is still being answered")
-        return running.result()
-    finally:
-        running.cancel()
 
 
 TOOLS: Final = (
