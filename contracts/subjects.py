@@ -45,6 +45,7 @@ INDEX_REVISIONS: Final = "rag.v1.index.revisions"
 INDEX_FENCES: Final = "rag.v1.index.fences"
 INDEX_REMOVE: Final = "rag.v1.index.remove"
 READ_DOCUMENT: Final = "rag.v1.read.document"
+READ_PASSAGES: Final = "rag.v1.read.passages"
 READ_DOCUMENTS: Final = "rag.v1.read.documents"
 READ_COLLECTIONS: Final = "rag.v1.read.collections"
 READ_IDEMPOTENCY: Final = "rag.v1.read.idempotency"
@@ -54,8 +55,10 @@ REPLAY_DEAD_LETTERS: Final = "rag.v1.dead-letters.replay"
 DISCARD_DEAD_LETTER: Final = "rag.v1.dead-letters.discard"
 RECONCILE: Final = "rag.v1.reconcile"
 HEALTH: Final = "rag.v1.health"
+TOOL_TEMPLATE: Final = "rag.v1.tools.{tool}"
 
 UPLOADS_BUCKET: Final = "uploads"
+AGENT_STEPS_BUCKET: Final = "agent-steps"
 
 HEADER_TRACEPARENT: Final = "traceparent"
 HEADER_TRACESTATE: Final = "tracestate"
@@ -129,6 +132,11 @@ def query_of(subject: str) -> str:
     return subject.rpartition(".")[2]
 
 
+def tool(name: str) -> str:
+    """Return the subject on which a tool of the agent answers."""
+    return f"rag.v1.tools.{name}"
+
+
 def dead(consumer: str) -> str:
     """Return the dead-letter subject of a durable consumer."""
     return f"rag.v1.dead.{consumer}"
@@ -161,6 +169,7 @@ def template_of(subject: str) -> str:
         ("rag.v1.told.", TOLD_TEMPLATE),
         ("rag.v1.listening.", LISTENING_TEMPLATE),
         ("rag.v1.dead.", DEAD_TEMPLATE),
+        ("rag.v1.tools.", TOOL_TEMPLATE),
     ):
         if subject.startswith(prefix):
             return template

@@ -11,6 +11,7 @@ from contracts.retrieval import (
     REINDEX_STEP_SECONDS,
     FenceRequest,
     IndexCountsRequest,
+    PassagesRequest,
     ReindexRequest,
     RetrieveRequest,
 )
@@ -61,6 +62,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         )
         service.consume_raw(topology.CLEANUP, handlers.on_fact, workers=settings.retriever_cleanup_workers)
         service.respond(subjects.RETRIEVE, RetrieveRequest, handlers.on_retrieve)
+        service.respond(subjects.READ_PASSAGES, PassagesRequest, handlers.on_passages)
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)

@@ -16,6 +16,8 @@ from contracts.retrieval import (
     FenceRequest,
     IndexCountsReply,
     IndexCountsRequest,
+    PassagesReply,
+    PassagesRequest,
     ReindexReply,
     ReindexRequest,
     RetrieveReply,
@@ -23,6 +25,7 @@ from contracts.retrieval import (
 )
 from services.retriever.generations import Generations
 from services.retriever.index import Vector
+from services.retriever.reading import Reading
 from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
 from services.retriever.writing import Writing
@@ -71,6 +74,10 @@ class RetrieverHandlers:
     async def on_retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Search."""
         return await self._searches[self._generations.active.model].retrieve(request, deadline)
+
+    async def on_passages(self, request: PassagesRequest, deadline: float | None) -> PassagesReply:
+        """Read a part of one document."""
+        return await Reading(self._generations.active.index).passages(request)
 
     async def on_fence(self, request: FenceRequest, deadline: float | None) -> FenceReply:
         """Hide what was deleted, before anybody is told that it is."""
