@@ -29,5 +29,6 @@ async def test_a_text_is_kept_found_and_cited(platform: RunningPlatform, mode: s
     assert answer.structured_content["answered"] is True, text_of(answer)
     assert "1875" in " ".join(citation["quote"] for citation in answer.structured_content["citations"])
     assert seen.structured_content["metadata"] == {"built": 1875}
+    assert [passage["text"] for passage in seen.structured_content["passages"]] == [TEXT]
     assert refused.is_error
     assert "`filter" in text_of(refused)

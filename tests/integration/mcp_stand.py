@@ -28,6 +28,7 @@ class Replica:
     """A gateway that listens on a port."""
 
     url: str
+    service: Service
     app: FastAPI
     server: uvicorn.Server
 
@@ -64,7 +65,7 @@ async def running_replica(broker: NatsServer, **settings: object) -> AsyncIterat
         serving = asyncio.create_task(server.serve([listener]))
         await eventually(lambda: server.started and service.health.waiting_for is None, "the gateway is ready")
         try:
-            yield Replica(url, app, server)
+            yield Replica(url, service, app, server)
         finally:
             server.should_exit = True
             await serving

@@ -146,6 +146,23 @@ async def test_a_text_can_be_searched_when_the_tool_returns(stand: McpStand, cli
     assert "Document 'w': indexed" in text_of(seen)
 
 
+async def test_a_long_text_is_read_in_parts(stand: McpStand, client: Client) -> None:
+    stand.persistence.put("w", 7, "indexed")
+    stand.retriever.texts["w"] = [chunk("w", text, ordinal=n) for n, text in enumerate(("Water boils.", "Ice melts."))]
+    first = await client.call_tool("get_document", {"id": "w"})
+    second = await client.call_tool("get_document", {"id": "w", "first_chunk": first.structured_content["next_chunk"]})
+    state = await client.call_tool("get_document", {"id": "w", "with_text": False})
+    assert [passage["text"] for passage in first.structured_content["passages"]] == ["Water boils."]
+    assert "Water boils.\n\n(The text goes on: get_document with first_chunk 1.)" in text_of(first)
+    assert [passage["ordinal"] for passage in second.structured_content["passages"]] == [1]
+    assert (second.structured_content["next_chunk"], text_of(second).endswith("Ice melts.")) == (None, True)
+    assert state.structured_content["passages"] == []
+    assert [(reading.tenant, reading.first_ordinal) for reading in stand.retriever.readings] == [
+        ("default", 0),
+        ("default", 1),
+    ]
+
+
 async def test_a_text_that_nobody_waits_for_is_stored(stand: McpStand, client: Client) -> None:
     first, second = [
         (await client.call_tool("ingest_text", {"text": "Water boils.", "wait_s": 0})).structured_content
@@ -291,6 +308,21 @@ async def test_who_asked_for_progress_gets_it(nats_broker: NatsServer, mode: str
     expected = ["the question is accepted", "2 passages found", "the answer is being written"]
     assert [message for message in messages if message in expected] == expected
     assert "still working on the answer" in messages
+
+
+async def test_who_listens_to_progress_is_sent_elsewhere_when_the_gateway_ends(stand: McpStand) -> None:
+    stand.agent.events = [event(1, "accepted")]
+    heard = asyncio.Event()
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        heard.set()
+
+    async with Client(f"{stand.url}/mcp") as client:
+        asking = asyncio.create_task(client.call_tool("ask", QUESTION, progress_callback=on_progress))
+        await heard.wait()
+        stand.replica.service.begin_shutdown()
+        failed = await asking
+    assert text_of(failed).startswith("Error dependency_unavailable: the gateway is about to end; ask again")
 
 
 async def test_an_error_of_the_agent_reaches_who_listens_to_progress(stand: McpStand) -> None:

@@ -8,6 +8,7 @@ from contracts.documents import CollectionName, DocumentId, Metadata, PlainText
 from services.gateway.schemas import Filter, Question
 
 MAX_HITS: Final = 50
+MAX_ORDINAL: Final = 2**31 - 1
 # About 125,000 tokens, more than a model writes in one call; files go to POST /v1/documents.
 MAX_TEXT_CHARACTERS: Final = 500_000
 
@@ -52,6 +53,10 @@ class DocumentArguments(Arguments):
     """Which document."""
 
     id: DocumentId = Field(description="Id of the document, as hits and citations name it in `document_id`.")
+    with_text: bool = Field(default=True, description="Return the text as well, not only where the document stands.")
+    first_chunk: int = Field(
+        default=0, ge=0, le=MAX_ORDINAL, description="Read on from this chunk, the `next_chunk` of a result before."
+    )
 
 
 class IngestArguments(Arguments):

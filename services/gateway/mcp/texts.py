@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts.queries import Citation
 from contracts.reads import DocumentView
+from contracts.retrieval import PassagesReply
 from services.gateway.problems import RequestProblem
 from services.gateway.receipts import Receipt
 from shared.errors import PlatformError, Retryable
@@ -28,8 +29,8 @@ def answer_text(answer: str, citations: Sequence[Citation], conversation_id: str
     return "\n\n".join(parts)
 
 
-def document_text(view: DocumentView) -> str:
-    """Return where a document stands."""
+def document_text(view: DocumentView, text: PassagesReply) -> str:
+    """Return where a document stands, its text, and how to read on."""
     lines = [
         f"Document {view.id!r}: {view.status}, revision {view.revision}, "
         f"{view.chunks.indexed} of {view.chunks.total} chunks can be searched.",
@@ -40,7 +41,10 @@ def document_text(view: DocumentView) -> str:
     ]
     if view.error is not None:
         lines.insert(1, f"It failed with `{view.error.code}`: {view.error.message}")
-    return "\n".join(lines)
+    parts = ["\n".join(lines), *(chunk.text for chunk in text.passages)]
+    if text.next_ordinal is not None:
+        parts.append(f"(The text goes on: get_document with first_chunk {text.next_ordinal}.)")
+    return "\n\n".join(parts)
 
 
 def receipt_text(receipt: Receipt) -> str:

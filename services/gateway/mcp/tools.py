@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from contracts.messages import Message
 from contracts.queries import Answer, AskQuestion
 from contracts.reads import DocumentView
+from contracts.retrieval import PassagesReply
 from services.gateway.bodies import run_sized
 from services.gateway.mcp.arguments import AskArguments, DocumentArguments, IngestArguments, SearchArguments
 from services.gateway.mcp.asking import ask
@@ -19,12 +20,32 @@ from services.gateway.searching import hit_of, search
 from services.gateway.sending import check_wait, send, submissions
 from shared.telemetry import current_trace_id
 
+# Some 8,000 tokens, which leaves a model room to think.
+MAX_TEXT_BYTES: Final = 32_768
+
 
 class Found(Message):
     """The passages that fit best, best first; scores are comparable within one result only."""
 
     hits: list[Hit]
     trace_id: str
+
+
+class Passage(Message):
+    """A chunk of a document, `ordinal` counted from 0."""
+
+    chunk_id: str
+    ordinal: int
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    text: str
+
+
+class SeenDocument(DocumentView):
+    """Where a document stands, and its text as searches show it; `next_chunk` is where it goes on, null at the end."""
+
+    passages: list[Passage]
+    next_chunk: int | None
 
 
 async def _search(call: Call, arguments: SearchArguments) -> Outcome:
@@ -43,8 +64,15 @@ async def _ask(call: Call, arguments: AskArguments) -> Outcome:
 
 
 async def _get_document(call: Call, arguments: DocumentArguments) -> Outcome:
-    view = await call.gateway.reads.document(call.tenant, arguments.id)
-    return Outcome(view.model_dump(mode="json"), document_text(view))
+    reads, text = call.gateway.reads, PassagesReply(passages=[])
+    view = await reads.document(call.tenant, arguments.id)
+    if arguments.with_text:
+        first, most = arguments.first_chunk, MAX_TEXT_BYTES
+        text = await reads.passages(call.tenant, arguments.id, first=first, max_bytes=most)
+    seen = SeenDocument(
+        **dict(view), passages=[Passage(**dict(chunk)) for chunk in text.passages], next_chunk=text.next_ordinal
+    )
+    return Outcome(seen.model_dump(mode="json"), document_text(view, text))
 
 
 async def _ingest_text(call: Call, arguments: IngestArguments) -> Outcome:
@@ -85,11 +113,12 @@ TOOLS: Final = (
     ),
     Tool(
         name="get_document",
-        title="Look at a document",
-        description="Return where a document stands: `status` is accepted, processing, indexed, failed or deleted, "
-        "with the error of one that failed, its title, address, collection and metadata.",
+        title="Read a document",
+        description="Return where a document stands and its text. `status` is accepted, processing, indexed, failed or "
+        "deleted. The text comes in passages, and neighbours may overlap; `next_chunk` is the `first_chunk` to read on "
+        "from, null at the end.",
         arguments=DocumentArguments,
-        result=DocumentView,
+        result=SeenDocument,
         run=_get_document,
     ),
     Tool(
