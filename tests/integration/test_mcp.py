@@ -119,6 +119,15 @@ async def test_an_answer_comes_with_its_sources(stand: McpStand, client: Client)
     assert answer.structured_content["trace_id"] == headers["traceparent"].split("-")[1]
 
 
+async def test_a_new_conversation_gets_an_id_that_the_answer_names(stand: McpStand, client: Client) -> None:
+    stand.agent.events = [done(ANSWER)]
+    answer = await client.call_tool("ask", {**QUESTION, "conversation_id": "new"})
+    [(asked, _)] = stand.agent.questions
+    assert asked.conversation_id not in (None, "new")
+    assert answer.structured_content["conversation_id"] == asked.conversation_id
+    assert f"conversation_id: {asked.conversation_id}" in text_of(answer)
+
+
 async def test_a_text_can_be_searched_when_the_tool_returns(stand: McpStand, client: Client) -> None:
     ingesting = asyncio.create_task(
         client.call_tool(

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from contracts.documents import CollectionName, DocumentId, Metadata, PlainText
 from services.gateway.schemas import Filter, Question
 
+NEW_CONVERSATION: Final = "new"
 MAX_HITS: Final = 50
 MAX_ORDINAL: Final = 2**31 - 1
 # About 125,000 tokens, more than a model writes in one call; files go to POST /v1/documents.
@@ -42,7 +43,9 @@ class AskArguments(Arguments):
         default=None, description="Answer from this collection only; without it from every one."
     )
     conversation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = Field(
-        default=None, description="Go on with the conversation that an earlier answer named."
+        default=None,
+        description="Go on with this conversation; `new` begins one, and the answer names it. Without it nothing is "
+        "remembered.",
     )
     mode: Literal["rag", "agent"] = Field(
         default="rag", description="`rag` searches once and answers; `agent` searches in several steps, and is slower."

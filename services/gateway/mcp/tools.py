@@ -10,7 +10,13 @@ from contracts.queries import Answer, AskQuestion
 from contracts.reads import DocumentView
 from contracts.retrieval import PassagesReply
 from services.gateway.bodies import run_sized
-from services.gateway.mcp.arguments import AskArguments, DocumentArguments, IngestArguments, SearchArguments
+from services.gateway.mcp.arguments import (
+    NEW_CONVERSATION,
+    AskArguments,
+    DocumentArguments,
+    IngestArguments,
+    SearchArguments,
+)
 from services.gateway.mcp.asking import ask
 from services.gateway.mcp.texts import answer_text, document_text, hits_text, receipt_text
 from services.gateway.mcp.tool import Call, Outcome, Tool
@@ -55,7 +61,10 @@ async def _search(call: Call, arguments: SearchArguments) -> Outcome:
 
 
 async def _ask(call: Call, arguments: AskArguments) -> Outcome:
-    question = AskQuestion(tenant=call.tenant, query_id=uuid.uuid4().hex, **dict(arguments))
+    given = dict(arguments)
+    if arguments.conversation_id == NEW_CONVERSATION:
+        given["conversation_id"] = uuid.uuid4().hex
+    question = AskQuestion(tenant=call.tenant, query_id=uuid.uuid4().hex, **given)
     answer = await ask(call, question)
     if not answer.answered and arguments.collection is not None:
         await call.gateway.reads.require_collection(call.tenant, arguments.collection)
