@@ -40,6 +40,7 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
 }
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.RETRIEVE: (retrieval.RetrieveRequest, retrieval.RetrieveReply),
+    subjects.READ_PASSAGES: (retrieval.PassagesRequest, retrieval.PassagesReply),
     subjects.EMBED_QUERY: (retrieval.EmbedRequest, retrieval.EmbedReply),
     subjects.INDEX_EPOCH: (retrieval.EpochRequest, retrieval.EpochReply),
     subjects.INDEX_FENCE: (retrieval.FenceRequest, retrieval.FenceReply),

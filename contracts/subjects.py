@@ -48,6 +48,7 @@ INDEX_REVISIONS: Final = "rag.v1.index.revisions"
 INDEX_FENCES: Final = "rag.v1.index.fences"
 INDEX_REMOVE: Final = "rag.v1.index.remove"
 READ_DOCUMENT: Final = "rag.v1.read.document"
+READ_PASSAGES: Final = "rag.v1.read.passages"
 READ_DOCUMENTS: Final = "rag.v1.read.documents"
 READ_COLLECTIONS: Final = "rag.v1.read.collections"
 READ_IDEMPOTENCY: Final = "rag.v1.read.idempotency"
@@ -63,8 +64,10 @@ RECORD_TURN: Final = "rag.v1.conversations.record"
 DELETE_CONVERSATION: Final = "rag.v1.conversations.delete"
 RECONCILE: Final = "rag.v1.reconcile"
 HEALTH: Final = "rag.v1.health"
+TOOL_TEMPLATE: Final = "rag.v1.tools.{tool}"
 
 UPLOADS_BUCKET: Final = "uploads"
+AGENT_STEPS_BUCKET: Final = "agent-steps"
 
 HEADER_TRACEPARENT: Final = "traceparent"
 HEADER_TRACESTATE: Final = "tracestate"
@@ -141,6 +144,11 @@ def query_of(subject: str) -> str:
     return subject.rpartition(".")[2]
 
 
+def tool(name: str) -> str:
+    """Return the subject on which a tool of the agent answers."""
+    return f"rag.v1.tools.{name}"
+
+
 def dead(consumer: str) -> str:
     """Return the dead-letter subject of a durable consumer."""
     return f"rag.v1.dead.{consumer}"
@@ -173,6 +181,7 @@ def template_of(subject: str) -> str:
         ("rag.v1.told.", TOLD_TEMPLATE),
         ("rag.v1.listening.", LISTENING_TEMPLATE),
         ("rag.v1.dead.", DEAD_TEMPLATE),
+        ("rag.v1.tools.", TOOL_TEMPLATE),
     ):
         if subject.startswith(prefix):
             return template

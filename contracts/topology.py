@@ -235,6 +235,23 @@ CONSUMERS: Final[tuple[Consumer, ...]] = tuple(consumer for stream in STREAMS fo
 
 
 @dataclass(frozen=True, slots=True)
+class KeyValueBucket:
+    """A JetStream key-value bucket that keeps the last value of each key; age in seconds, size in bytes."""
+
+    name: str
+    storage: Storage
+    max_bytes: int
+    max_age_seconds: float
+
+
+# What an agent has done for a question, for the agent that goes on when it dies. It lives as long as the question and
+# its answer, which are in memory too: a broker that lost those has nobody to go on for.
+AGENT_STEPS: Final = KeyValueBucket(
+    subjects.AGENT_STEPS_BUCKET, Storage.MEMORY, max_bytes=64 * MIB, max_age_seconds=5 * MINUTE
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """A JetStream Object Store bucket; age in seconds, size in bytes."""
 

@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from services.retriever import payload
-from services.retriever.conditions import search_scope
+from services.retriever.conditions import search_scope, span_scope
 from services.retriever.filters import Between
 from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -99,6 +100,14 @@ class MemoryIndex:
             candidates = {each: cosines[each] for each in {**nearest, **words}}
         scores = ranked(query, candidates, words)
         return [payload.read_hit(each, stored[each], score, cosines.get(each)) for each, score in scores.items()]
+
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        self._require_open()
+        wanted = MAKE.all(span_scope(MAKE, span))
+        stored = {each: payload.chunk_payload(point) for each, point in self.points.items()}
+        return payload.in_order(payload.read_hit(each, one, 0.0, None) for each, one in stored.items() if wanted(one))[
+            :limit
+        ]
 
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None

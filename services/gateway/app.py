@@ -11,6 +11,7 @@ from services.gateway.admission import Admission
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
+from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
 from services.gateway.routes import ROUTERS, contracts
@@ -42,6 +43,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await gateway.mcp.close()
         await gateway.notices.close()
 
     app = FastAPI(
@@ -80,11 +82,13 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
     app.add_middleware(
         BodyLimit,
         max_documents_bytes=settings.gateway_max_request_bytes,
+        max_mcp_bytes=settings.gateway_mcp_max_body_bytes,
         max_body_bytes=settings.gateway_max_body_bytes,
         max_held_bytes=settings.gateway_max_held_bytes,
         idle_seconds=settings.gateway_body_idle_seconds,
         linger_seconds=settings.gateway_linger_seconds,
     )
+    app.add_middleware(McpRefusals)
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
 
 

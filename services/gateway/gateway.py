@@ -14,6 +14,7 @@ from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.mcp.endpoint import McpEndpoint
 from services.gateway.nats_answers import StoredAnswers
 from services.gateway.nats_asked import LatelyAsked
 from services.gateway.nats_intake import Intake
@@ -55,6 +56,7 @@ class Gateway:
     talk: Talk
     components: Components
     pipeline: Pipeline
+    mcp: McpEndpoint
     waiting_seats: Seats
     max_payload_bytes: int
 
@@ -121,6 +123,11 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         talk=Talk(requester, publisher, LatelyAsked(client)),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
+        mcp=McpEndpoint(
+            service.telemetry.tracer,
+            hosts=settings.mcp_hosts,
+            max_body_bytes=settings.gateway_mcp_max_body_bytes,
+        ),
         waiting_seats=seats,
         max_payload_bytes=client.max_payload - HEADER_RESERVE_BYTES,
     )

@@ -12,6 +12,7 @@ from contracts.retrieval import (
     EpochRequest,
     FenceRequest,
     IndexCountsRequest,
+    PassagesRequest,
     ReindexRequest,
     RetrieveRequest,
 )
@@ -66,6 +67,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.consume_raw(topology.CLEANUP, handlers.on_fact, workers=settings.retriever_cleanup_workers)
         service.respond(subjects.RETRIEVE, RetrieveRequest, handlers.on_retrieve)
         service.respond(subjects.INDEX_EPOCH, EpochRequest, handlers.on_epoch)
+        service.respond(subjects.READ_PASSAGES, PassagesRequest, handlers.on_passages)
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)

@@ -18,6 +18,8 @@ from contracts.retrieval import (
     FenceRequest,
     IndexCountsReply,
     IndexCountsRequest,
+    PassagesReply,
+    PassagesRequest,
     ReindexReply,
     ReindexRequest,
     RetrieveReply,
@@ -26,6 +28,7 @@ from contracts.retrieval import (
 from services.retriever.epochs import Epochs
 from services.retriever.generations import Generations
 from services.retriever.index import Vector
+from services.retriever.reading import Reading
 from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
 from services.retriever.writing import Writing
@@ -80,6 +83,10 @@ class RetrieverHandlers:
     async def on_epoch(self, request: EpochRequest, deadline: float | None) -> EpochReply:
         """Say up to which change a search that begins now sees everything."""
         return EpochReply(epoch=await self._epochs.current(request.tenant, request.collection))
+
+    async def on_passages(self, request: PassagesRequest, deadline: float | None) -> PassagesReply:
+        """Read a part of one document."""
+        return await Reading(self._generations.active.index).passages(request)
 
     async def on_fence(self, request: FenceRequest, deadline: float | None) -> FenceReply:
         """Hide what was deleted, before anybody is told that it is."""

@@ -15,6 +15,7 @@ from services.retriever.filters import Between
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -110,6 +111,10 @@ class QdrantEdgeIndex:
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
         payload.check_query(query, self._manifest.dimension, self._manifest.fingerprint)
         return await self._read(self._shard.search, query)
+
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return at most `limit` chunks of a part of a document, by revision and ordinal."""
+        return await self._read(self._shard.passages, span, limit)
 
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None

@@ -12,6 +12,7 @@ from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -97,6 +98,16 @@ class QdrantEdgeShard:
             if each in found
         ]
         return hits, len(hits) == len(scores)
+
+    def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return chunks of a part of a document."""
+        fields = engine.PayloadSelector.Exclude(payload.FIELDS_OF_NO_HIT)
+        scope = engine.Filter(must=conditions.span_scope(MAKE, span))
+        with _engine_failures("read a document"):
+            records, _ = self._shard.scroll(
+                engine.ScrollRequest(limit=limit, filter=scope, with_payload=fields, with_vector=False)
+            )
+        return payload.in_order(payload.read_hit(str(each.id), each.payload or {}, 0.0, None) for each in records)
 
     def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
         """Return the fences of those documents that have one."""

@@ -14,6 +14,7 @@ from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -130,6 +131,17 @@ class QdrantServerIndex:
             for each, score in scores.items()
             if each in payloads
         ]
+
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return at most `limit` chunks of a part of a document, by revision and ordinal."""
+        async with self._reaching("read a document"):
+            records, _ = await self._client.scroll(
+                self._collection,
+                scroll_filter=models.Filter(must=conditions.span_scope(MAKE, span)),
+                limit=limit,
+                with_payload=models.PayloadSelectorExclude(exclude=payload.FIELDS_OF_NO_HIT),
+            )
+        return payload.in_order(payload.read_hit(str(each.id), each.payload or {}, 0.0, None) for each in records)
 
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None

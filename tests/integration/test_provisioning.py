@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from contracts.topology import CONSUMERS, STREAMS, UPLOADS
+from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
 from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -15,9 +15,9 @@ from tests.servers import NatsServer
 async def test_provisioning_creates_everything_once_and_then_changes_nothing(bare_nats: NatsServer) -> None:
     async with client_of(bare_nats.url) as client:
         jetstream = client.jetstream()
-        assert len(await drift(jetstream, replicas=1)) == len(STREAMS) + 1
+        assert len(await drift(jetstream, replicas=1)) == len(STREAMS) + 2
         created = await provision(jetstream, replicas=1)
-        assert len(created) == len(STREAMS) + len(CONSUMERS) + 1
+        assert len(created) == len(STREAMS) + len(CONSUMERS) + 2
         assert await drift(jetstream, replicas=1) == []
         assert await provision(jetstream, replicas=1) == []
 
@@ -51,6 +51,22 @@ async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps
         assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
         assert await drift(jetstream, replicas=1) == []
         assert (await uploads.get("kept")).data == b"content"
+
+
+async def test_a_key_value_bucket_is_made_in_memory_and_mended(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        steps = await jetstream.key_value(AGENT_STEPS.name)
+        await steps.put("q1", b"step")
+        config = (await jetstream.stream_info("KV_agent-steps")).config
+        assert config.storage == "memory"
+        config.max_age = 200.0
+        await jetstream.update_stream(config=config)
+        difference = f"key-value bucket agent-steps: max_age is 200.0, declared {AGENT_STEPS.max_age_seconds}"
+        assert await drift(jetstream, replicas=1) == [difference]
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        assert await drift(jetstream, replicas=1) == []
+        assert (await steps.get("q1")).value == b"step"
 
 
 async def test_a_new_ingest_begins_above_everything_that_was_in_one_before(bare_nats: NatsServer) -> None:
