@@ -68,7 +68,7 @@ def completion_of(body: ChatBody, question: AskQuestion, answer: Answer, created
         "model": body.model,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
         "usage": usage_of(answer),
-        "conversation_id": body.conversation_id,
+        "conversation_id": question.conversation_id,
     }
 
 

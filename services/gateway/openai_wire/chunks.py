@@ -35,6 +35,7 @@ class ChatChunks:
             "created": created,
             "model": body.model,
         }
+        self._conversation_id = question.conversation_id
         self._begun = False
         self._text = ""
         self.complete = False
@@ -54,7 +55,7 @@ class ChatChunks:
             yield from self._content(answer.answer[len(self._text) :])
         if self._body.footnotes:
             yield from self._content(footnotes(answer.citations))
-        yield self._chunk(additions(answer), finish_reason="stop", conversation_id=self._body.conversation_id)
+        yield self._chunk(additions(answer), finish_reason="stop", conversation_id=self._conversation_id)
         if self._body.include_usage:
             yield {**self._frame, "choices": [], "usage": usage_of(answer)}
         self.complete = True

@@ -27,7 +27,7 @@ def delta(text: str) -> Event:
 
 def chunks_of(*events: Event, **fields: Any) -> list[dict[str, Any]]:
     body = ChatBody.model_validate({"model": "rag", "messages": [{"role": "user", "content": "When?"}], **fields})
-    question = AskQuestion(tenant="acme", query_id="q1", question="When?")
+    question = AskQuestion(tenant="acme", query_id="q1", question="When?", conversation_id=body.conversation_id)
     chunks = ChatChunks(body, question, 17)
     made = [
         chunk
