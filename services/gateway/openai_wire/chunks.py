@@ -20,7 +20,7 @@ class AnswerRestarted(Retryable):
 
 
 class ChatChunks:
-    """Makes the chunks of one completion.
+    """Makes the chunks of one completion; the text of an agent comes whole.
 
     The first names the role; the last but one brings the sources as footnotes, the last one `finish_reason` with
     `citations` and `answered`. When the caller wants the usage, a chunk without choices brings it at the end.
@@ -35,6 +35,8 @@ class ChatChunks:
             "created": created,
             "model": body.model,
         }
+        # What an agent writes is often a remark beside a call, and taken back; `done` holds what stays.
+        self._holds_text = question.mode == "agent"
         self._conversation_id = question.conversation_id
         self._begun = False
         self._text = ""
@@ -42,7 +44,7 @@ class ChatChunks:
 
     def of(self, event: AnswerEvent) -> Iterator[dict[str, Any]]:
         """Yield the chunks of one event; raises AnswerRestarted when the caller has read what no longer counts."""
-        if event.type == "delta":
+        if event.type == "delta" and not self._holds_text:
             yield from self._content(str(event.data.get("text", "")))
         elif event.type == "step" and event.data.get("kind") == "restarted" and self._text:
             raise AnswerRestarted("the answer had to begin anew after a part of it was sent; ask again")
