@@ -71,7 +71,7 @@ class GatewaySettings(PlatformSettings):
         default=60.0, gt=0, le=120, description="Time for an answer; questions expire in the queue after 120 s."
     )
     gateway_embedding_slice_texts: int = Field(
-        default=16, ge=1, le=64, description="Texts of /v1/embeddings that go to the embedder in one piece."
+        default=8, ge=1, le=64, description="Texts of /v1/embeddings that go to the embedder in one piece."
     )
     gateway_embedding_slices: int = Field(
         default=1, ge=1, le=64, description="Pieces of all /v1/embeddings that are at the embedder at the same time."

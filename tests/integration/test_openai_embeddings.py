@@ -119,8 +119,8 @@ async def test_a_request_goes_to_the_embedder_in_slices_one_after_the_other(stan
 
 async def test_long_texts_make_smaller_slices(nats_broker: NatsServer) -> None:
     async with running_stand(nats_broker) as stand:
-        await stand.client.embeddings.create(model="default", input=["\x01" * 32_768] * 5)
-    assert [len(request.texts) for request in slices(stand)] == [2, 2, 1]
+        await stand.client.embeddings.create(model="default", input=["x" * 8_192] * 5 + ["\x01" * 32_768, "y"])
+    assert [len(request.texts) for request in slices(stand)] == [2, 2, 1, 1, 1]
 
 
 async def test_a_model_that_took_over_is_known_by_its_name(stand: Stand) -> None:

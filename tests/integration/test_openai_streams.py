@@ -156,6 +156,21 @@ async def test_a_client_that_leaves_frees_its_place(stand: Stand, agent: Agent) 
     await eventually(lambda: seats.free == 1000, "the place is free")
 
 
+async def test_a_client_that_leaves_before_the_first_word_frees_its_place(stand: Stand) -> None:
+    seats = stand.app.state.gateway.waiting_seats
+    stand.embedder_open.clear()
+    calls = [
+        ask(stand),
+        stand.client.chat.completions.create(model="rag", messages=QUESTION),
+        stand.client.embeddings.create(model="default", input="x"),
+    ]
+    leaving = [asyncio.create_task(call) for call in calls]
+    await eventually(lambda: seats.free == 997, "all wait")
+    for task in leaving:
+        task.cancel()
+    await eventually(lambda: seats.free == 1000, "every place is free", seconds=3)
+
+
 async def test_heartbeats_keep_a_silent_stream_open(nats_broker: NatsServer) -> None:
     async with (
         running_stand(nats_broker, gateway_heartbeat_seconds=0.1, gateway_query_timeout_seconds=5) as stand,

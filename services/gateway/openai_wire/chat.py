@@ -47,14 +47,13 @@ def history_of(said: Sequence[tuple[str, str]]) -> list[HistoryTurn]:
 
     A greeting that nobody asked for is left out; texts that are too long are cut.
     """
-    turns: list[tuple[str, str]] = []
+    turns: list[tuple[str, list[str]]] = []
     for role, text in said:
         if role == "user" and text.strip():
-            turns.append((text, ""))
+            turns.append((text, []))
         elif role == "assistant" and turns:
-            question, answer = turns.pop()
-            turns.append((question, f"{answer}\n\n{without_footnotes(text)}".strip()))
-    return _latest([(question[:MAX_TURN_CHARACTERS], answer[:MAX_TURN_CHARACTERS]) for question, answer in turns])
+            turns[-1][1].append(without_footnotes(text))
+    return _latest([(question, "\n\n".join(answers).strip()) for question, answers in turns[-MAX_HISTORY_TURNS:]])
 
 
 def completion_of(body: ChatBody, question: AskQuestion, answer: Answer, created: int) -> dict[str, Any]:
@@ -68,7 +67,7 @@ def completion_of(body: ChatBody, question: AskQuestion, answer: Answer, created
         "model": body.model,
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
         "usage": usage_of(answer),
-        "conversation_id": body.conversation_id,
+        "conversation_id": question.conversation_id,
     }
 
 
@@ -113,7 +112,8 @@ def _checked_question(role: str, text: str, field: str) -> str:
 def _latest(turns: Sequence[tuple[str, str]]) -> list[HistoryTurn]:
     kept: list[HistoryTurn] = []
     room = MAX_HISTORY_CHARACTERS
-    for question, answer in reversed(turns[-MAX_HISTORY_TURNS:]):
+    for texts in reversed(turns):
+        question, answer = (text[:MAX_TURN_CHARACTERS] for text in texts)
         room -= len(question) + len(answer)
         if room < 0:
             break

@@ -20,7 +20,7 @@ class AnswerRestarted(Retryable):
 
 
 class ChatChunks:
-    """Makes the chunks of one completion.
+    """Makes the chunks of one completion; the text of an agent comes whole.
 
     The first names the role; the last but one brings the sources as footnotes, the last one `finish_reason` with
     `citations` and `answered`. When the caller wants the usage, a chunk without choices brings it at the end.
@@ -35,13 +35,16 @@ class ChatChunks:
             "created": created,
             "model": body.model,
         }
+        # What an agent writes is often a remark beside a call, and taken back; `done` holds what stays.
+        self._holds_text = question.mode == "agent"
+        self._conversation_id = question.conversation_id
         self._begun = False
         self._text = ""
         self.complete = False
 
     def of(self, event: AnswerEvent) -> Iterator[dict[str, Any]]:
         """Yield the chunks of one event; raises AnswerRestarted when the caller has read what no longer counts."""
-        if event.type == "delta":
+        if event.type == "delta" and not self._holds_text:
             yield from self._content(str(event.data.get("text", "")))
         elif event.type == "step" and event.data.get("kind") == "restarted" and self._text:
             raise AnswerRestarted("the answer had to begin anew after a part of it was sent; ask again")
@@ -54,7 +57,7 @@ class ChatChunks:
             yield from self._content(answer.answer[len(self._text) :])
         if self._body.footnotes:
             yield from self._content(footnotes(answer.citations))
-        yield self._chunk(additions(answer), finish_reason="stop", conversation_id=self._body.conversation_id)
+        yield self._chunk(additions(answer), finish_reason="stop", conversation_id=self._conversation_id)
         if self._body.include_usage:
             yield {**self._frame, "choices": [], "usage": usage_of(answer)}
         self.complete = True

@@ -26,8 +26,8 @@ from shared.errors import DeadlineExpired, InvalidMessage, Unavailable
 
 A = TypeVar("A", bound=Message)
 
-# A slice is one message, and the broker takes no message over a megabyte.
-MAX_SLICE_CHARACTERS: Final = 65_536
+# So that a slice is made in a second or so, and fits a message by far.
+MAX_SLICE_CHARACTERS: Final = 16_384
 # English has about four bytes to a token.
 BYTES_PER_TOKEN: Final = 4
 KNOWN_SECONDS: Final = 30.0

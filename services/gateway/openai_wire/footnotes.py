@@ -6,7 +6,7 @@ from typing import Final
 
 from contracts.queries import Citation
 
-_FOOTNOTES: Final = re.compile(r"\n\n(?:\[\d+\] [^\n]*(?:\n+|$))+\Z")
+_NOTE: Final = re.compile(r"\[\d+\] ")
 
 
 def footnotes(citations: Sequence[Citation]) -> str:
@@ -17,7 +17,8 @@ def footnotes(citations: Sequence[Citation]) -> str:
 
 def without_footnotes(text: str) -> str:
     """Return an answer that a client sends back as part of a conversation without the sources below it."""
-    return _FOOTNOTES.sub("", text)
+    answer, _, notes = text.rstrip().rpartition("\n\n")
+    return answer if all(_NOTE.match(line) for line in notes.split("\n")) else text
 
 
 def _line(citation: Citation) -> str:

@@ -26,6 +26,7 @@ from services.gateway.openai_wire.schemas import (
 )
 from services.gateway.openai_wire.streaming import chunk_events
 from services.gateway.openapi import OPENAI_ERRORS, body_of
+from services.gateway.presence import while_connected
 from services.gateway.replies import json_reply
 from services.gateway.tenancy import Tenant
 from shared.errors import Retryable
@@ -49,8 +50,8 @@ async def complete_chat(request: Request, tenant: Tenant, gateway: GatewayOf) ->
     if body.stream:
         sources = partial(_require_sources, gateway, question)
         events = chunk_events(gateway.questions.stream(question), ChatChunks(body, question, created), sources)
-        return await EventStream.begin(events)
-    answer = await gateway.questions.ask(question)
+        return await while_connected(request, EventStream.begin(events))
+    answer = await while_connected(request, gateway.questions.ask(question))
     if not answer.answered:
         await _require_sources(gateway, question)
     return json_reply(completion_of(body, question, answer, created))
@@ -64,7 +65,8 @@ async def complete_chat(request: Request, tenant: Tenant, gateway: GatewayOf) ->
 )
 async def embed(request: Request, _tenant: Tenant, gateway: GatewayOf) -> Response:
     """Return the vectors that the platform's embedding model makes of texts."""
-    embedded = await gateway.embeddings.embed(await read_json(request, EmbeddingsBody))
+    body = await read_json(request, EmbeddingsBody)
+    embedded = await while_connected(request, gateway.embeddings.embed(body))
     size_bytes = sum(map(len, embedded.vectors))
     return Response(await run_sized(size_bytes, Embedded.as_json, embedded), media_type="application/json")
 

@@ -1,6 +1,7 @@
 """A chat as a question, and what becomes of the parameters beside it."""
 
 import inspect
+import time
 from typing import Any
 
 import pytest
@@ -98,3 +99,12 @@ def test_a_footnote_is_one_line_whatever_the_title_holds() -> None:
 def test_footnotes_come_off_again_and_nothing_else_does(text: str) -> None:
     assert without_footnotes(text + footnotes([citation(1, title="A"), citation(2)])) == text
     assert without_footnotes(text) == text
+
+
+def test_a_hostile_history_costs_no_more_than_reading_it() -> None:
+    """Callers choose what they send back; work that grows with its square would hold up everybody else."""
+    hostile = "\n\n[1] a" * 100_000 + "\n\nx"
+    started = time.perf_counter()
+    turns(("user", "q"), *[("assistant", hostile)] * 2)
+    turns(("user", "q"), *[("assistant", "a" * 500)] * 2_000)
+    assert time.perf_counter() - started < 1

@@ -1,6 +1,6 @@
 """The chunks that the events of an answer become."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,6 +18,7 @@ ANSWER = Answer(
 )
 Event = tuple[AnswerEventType, dict[str, Any]]
 RESTARTED: Event = ("step", {"kind": "restarted"})
+SEARCHED: Event = ("step", {"kind": "tool", "name": "search_documents"})
 DONE: Event = ("done", ANSWER.model_dump())
 
 
@@ -25,9 +26,11 @@ def delta(text: str) -> Event:
     return "delta", {"text": text}
 
 
-def chunks_of(*events: Event, **fields: Any) -> list[dict[str, Any]]:
+def chunks_of(*events: Event, mode: Literal["rag", "agent"] = "rag", **fields: Any) -> list[dict[str, Any]]:
     body = ChatBody.model_validate({"model": "rag", "messages": [{"role": "user", "content": "When?"}], **fields})
-    question = AskQuestion(tenant="acme", query_id="q1", question="When?")
+    question = AskQuestion(
+        tenant="acme", query_id="q1", question="When?", mode=mode, conversation_id=body.conversation_id
+    )
     chunks = ChatChunks(body, question, 17)
     made = [
         chunk
@@ -80,6 +83,12 @@ def test_an_answer_that_begins_anew_before_anything_was_sent_just_begins() -> No
     assert (
         text_of(chunks_of(("step", {"kind": "search"}), RESTARTED, delta("At"), DONE, footnotes=False)) == ANSWER.answer
     )
+
+
+def test_remarks_that_an_agent_takes_back_are_never_sent() -> None:
+    remark = delta("Let me look.")
+    made = chunks_of(remark, RESTARTED, SEARCHED, delta("At 100"), DONE, mode="agent", footnotes=False)
+    assert text_of(made) == ANSWER.answer
 
 
 def test_no_answer_has_no_sources() -> None:
