@@ -163,11 +163,13 @@ class AnswerEvents:
             await self.send_end(answer)
             return
         kinds: list[tuple[AnswerEventType, Mapping[str, Any]]] = [
-            *([] if self._sequence else [("accepted", {})]),
+            ("accepted", {}),
             ("retrieval", retrieval),
             ("delta", {"text": answer.answer}),
             *_end_of(answer),
         ]
+        # What was told before the answer was known is `accepted` alone.
+        kinds = kinds[self._sequence :]
         query_id = self._question.query_id
         messages = [
             AnswerEvent(query_id=query_id, sequence=self._sequence + place, type=kind, data=dict(data))

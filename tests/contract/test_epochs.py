@@ -1,7 +1,7 @@
 """Epochs: what searches may show changes them before anybody is told, on every index and through every replica."""
 
-from collections.abc import AsyncIterator
-from typing import cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +10,7 @@ from contracts.reconciliation import FencesRequest, IndexFence, RemoveRequest, S
 from services.retriever.auditing import Auditing
 from services.retriever.epochs import MAX_COUNTED, Epochs, OwnEpochs, StoredEpochs
 from services.retriever.generations import Catalogue, Generation, Generations
-from services.retriever.index import VectorIndex
+from services.retriever.index import Vector, VectorIndex
 from services.retriever.indexing import Indexing
 from services.retriever.writing import Writing
 from tests.contract.vector_indexes import INDEXES, MODEL, opened, points
@@ -34,7 +34,7 @@ class Replica:
         return {place: await self.epochs.current(*place) for place in PLACES}
 
 
-async def _no_vectors(model: str, texts: object) -> list[object]:
+async def _no_vectors(model: str, texts: Sequence[str]) -> list[Vector]:
     raise AssertionError("nothing is embedded here")
 
 
@@ -57,7 +57,7 @@ async def test_each_change_changes_the_epochs_of_its_places_and_no_others(replic
     fences = FencesRequest(fences=[IndexFence(tenant="acme", collection="other", floor=2)])
     removal = RemoveRequest(revisions=[StoredRevision(tenant="acme", document_id="gone", revision=1)])
     deleted = DocumentDeleted(tenant="acme", document_id="a", revision=5)
-    for act, changed in [
+    acts: list[tuple[Callable[[], Awaitable[Any]], set[tuple[str, str | None]]]] = [
         (lambda: one.writing.clean_up(indexed), {everything, default}),
         (lambda: one.writing.clean_up(superseded), {everything, default}),
         (lambda: one.writing.raise_floor("acme", "b", 9), {everything, elsewhere}),
@@ -66,7 +66,8 @@ async def test_each_change_changes_the_epochs_of_its_places_and_no_others(replic
         (lambda: one.writing.clean_up(deleted), {everything, default}),
         # Nothing of it is there any more that would tell its collection.
         (lambda: one.writing.clean_up(deleted), {everything, default, elsewhere}),
-    ]:
+    ]
+    for act, changed in acts:
         before = await other.seen()
         await act()
         after = await other.seen()
