@@ -210,8 +210,8 @@ class AnswerEvents:
             ("citations", _citations_of(answer)),
             ("done", answer.model_dump()),
         ]
-        if self._sequence:
-            del kinds[0]
+        # What was told before the answer was known is `accepted` alone.
+        kinds = kinds[self._sequence :]
         query_id = self._question.query_id
         messages = [
             AnswerEvent(query_id=query_id, sequence=self._sequence + place, type=kind, data=dict(data))
