@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from contracts.retrieval import REINDEX_STEP_SECONDS
+from contracts.topology import TURNS
 from services.gateway.answers import Questions
 from services.gateway.components import Components
 from services.gateway.dead_letters import DeadLetterDesk
@@ -61,6 +62,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
     uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
     intake = Intake(client, settle_seconds=settings.gateway_settle_seconds)
+    turns = Intake(client, settle_seconds=settings.gateway_settle_seconds, consumer=TURNS, what="conversations")
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
@@ -96,7 +98,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             recheck_seconds=settings.gateway_recheck_seconds,
             pending=pending,
         ),
-        talk=Talk(requester, publisher, LatelyAsked(client)),
+        talk=Talk(requester, publisher, LatelyAsked(client), turns),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         waiting_seats=seats,
