@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from contracts.retrieval import REINDEX_STEP_SECONDS
+from contracts.topology import TURNS
 from services.gateway.answer_streams import AnswerStreams
 from services.gateway.answers import Questions
 from services.gateway.components import Components
@@ -68,6 +69,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
     uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
     intake = Intake(client, settle_seconds=settings.gateway_settle_seconds)
+    turns = Intake(client, settle_seconds=settings.gateway_settle_seconds, consumer=TURNS, what="conversations")
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
@@ -120,7 +122,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             slices=settings.gateway_embedding_slices,
             timeout_seconds=settings.gateway_query_timeout_seconds,
         ),
-        talk=Talk(requester, publisher, LatelyAsked(client)),
+        talk=Talk(requester, publisher, LatelyAsked(client), turns),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         mcp=McpEndpoint(

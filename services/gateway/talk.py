@@ -15,7 +15,9 @@ from contracts.conversations import (
 )
 from contracts.facts import FeedbackGiven
 from services.gateway.nats_asked import LatelyAsked
+from services.gateway.nats_intake import Intake
 from services.gateway.talk_schemas import FeedbackBody
+from shared.errors import NotFound
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import Requester
 
@@ -23,8 +25,9 @@ from shared.messaging.requests import Requester
 class Talk:
     """Reads and deletes conversations, takes feedback; raises Unavailable when persistence does not answer."""
 
-    def __init__(self, requester: Requester, publisher: Publisher, lately: LatelyAsked) -> None:
+    def __init__(self, requester: Requester, publisher: Publisher, lately: LatelyAsked, turns: Intake) -> None:
         self._requester = requester
+        self._turns = turns
         self._publisher = publisher
         self._lately = lately
 
@@ -37,9 +40,16 @@ class Talk:
         return await self._requester.ask(subjects.READ_CONVERSATION, query, ConversationContent)
 
     async def delete(self, tenant: str, conversation_id: str) -> ConversationDeleted:
-        """Delete a conversation for good; NotFound when the tenant has none of this id."""
+        """Delete a conversation for good; NotFound when the tenant has none of this id.
+
+        Unavailable (`not_recorded_yet`) while turns wait to be recorded that it may consist of.
+        """
         request = ConversationDelete(tenant=tenant, conversation_id=conversation_id)
-        return await self._requester.ask(subjects.DELETE_CONVERSATION, request, ConversationDeleted)
+        try:
+            return await self._requester.ask(subjects.DELETE_CONVERSATION, request, ConversationDeleted)
+        except NotFound:
+            await self._turns.catch_up()
+            return await self._requester.ask(subjects.DELETE_CONVERSATION, request, ConversationDeleted)
 
     async def rate(self, tenant: str, body: FeedbackBody) -> None:
         """Store what somebody thinks of an answer; NotFound (`query_not_found`) when the tenant has no such query."""

@@ -22,6 +22,7 @@ from services.agent.settings import AgentSettings
 from services.persistence.database import open_database
 from services.persistence.settings import PersistenceSettings
 from shared.messaging.requests import respond
+from shared.service import Service
 from tests.integration.gateway_stand import running_gateway
 from tests.integration.persistence_service import Stand, persistence
 from tests.integration.test_agent import METRICS, TRACER
@@ -203,6 +204,34 @@ async def test_a_deleted_conversation_is_gone_and_a_turn_on_its_way_does_not_bri
             "conversation_deleted",
             "conversation_id",
         )
+
+
+async def test_a_delete_waits_for_turns_that_are_not_recorded_yet(nats_broker: NatsServer, tmp_path: Path) -> None:
+    """INVARIANT: deleted is gone: a 404 would be wrong of a conversation whose turns only wait for persistence."""
+    async with talking(nats_broker, agent_patience_seconds=0.2, conversation_record_seconds=0.3) as talk:
+        await talk.ask(ASKED, "c1")
+        reached, release = asyncio.Event(), asyncio.Event()
+
+        def hold_turns(service: Service) -> None:
+            consume = service.consume
+
+            def held(consumer: Any, model: Any, handler: Any, *, workers: int) -> None:
+                async def wait(message: Any, delivery: Any) -> None:
+                    reached.set()
+                    await release.wait()
+                    await handler(message, delivery)
+
+                consume(consumer, model, wait if consumer.name == "persistence-turns" else handler, workers=workers)
+
+            service.consume = held  # type: ignore[method-assign]
+
+        async with persistence(nats_broker, tmp_path, hold_turns):
+            await asyncio.wait_for(reached.wait(), timeout=10)
+            early = await talk.http.delete("/v1/conversations/c1")
+            assert (early.status_code, early.json()["code"]) == (503, "not_recorded_yet")
+            release.set()
+            assert (await talk.http.delete("/v1/conversations/c1")).status_code == 200
+            assert await talk.listed() == []
 
 
 async def test_two_questions_at_once_are_two_turns(nats_broker: NatsServer, tmp_path: Path) -> None:

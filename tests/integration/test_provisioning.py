@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from contracts import subjects
 from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
 from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
@@ -55,6 +56,36 @@ async def test_answers_of_an_earlier_release_are_repeated_from_then_on(nats_brok
             (str(first.seq), "0"),
             (str(second.seq), str(first.seq)),
         ]
+
+
+async def test_a_consumer_of_an_earlier_release_gets_more_subjects_and_loses_nothing(nats_broker: NatsServer) -> None:
+    """INVARIANT: accepted is durable. An upgrade adds facts to what persistence reads while others are on their way."""
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        config = (await jetstream.consumer_info("FACTS", "persistence")).config
+        config.filter_subjects = [subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED]
+        await jetstream.add_consumer("FACTS", config=config)
+        for number in range(4):
+            await jetstream.publish(subjects.DOCUMENT_PARSED, f"old {number}".encode())
+        subscription = await jetstream.pull_subscribe_bind("persistence", stream="FACTS")
+        done, given_back = await subscription.fetch(2, timeout=5)
+        await done.ack_sync()
+        await jetstream.publish(subjects.QUERY_ANSWERED, b"before")
+        (line,) = await provision(jetstream, replicas=1)
+        assert line.startswith("updated: consumer persistence: filters is")
+        assert await drift(jetstream, replicas=1) == []
+        await jetstream.publish(subjects.QUERY_ANSWERED, b"after")
+        await given_back.nak()
+        found: set[bytes] = set()
+
+        async def all_came() -> bool:
+            with suppress(TimeoutError):
+                for message in await subscription.fetch(10, timeout=0.5):
+                    found.add(message.data)
+                    await message.ack()
+            return {b"old 1", b"old 2", b"old 3", b"after"} <= found
+
+        await eventually(all_came, "what waited, what was given back and what is new has come")
 
 
 async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps_what_it_holds(
