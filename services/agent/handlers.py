@@ -1,6 +1,7 @@
 """What the agent consumes."""
 
 import asyncio
+import math
 from typing import Final
 
 from contracts import subjects, topology
@@ -17,11 +18,10 @@ from shared.messaging.requests import to_reply
 # Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
 LOOK_SECONDS: Final = 0.25
 LOOKS: Final = 80
-DEFAULT_UNATTENDED_SECONDS: Final = 30.0
 
 
 class AgentHandlers:
-    """Questions from the queue."""
+    """Questions from the queue; without `attendance` no work is cancelled for want of a listener."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class AgentHandlers:
         store_together: StoreTogether | None = None,
     ) -> None:
         self._answering = answering
-        self._attendance = attendance or Attendance(seconds=DEFAULT_UNATTENDED_SECONDS)
+        self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
         self._recall = recall
         self._store_together = store_together
