@@ -26,8 +26,8 @@ from shared.errors import DeadlineExpired, InvalidMessage, Unavailable
 
 A = TypeVar("A", bound=Message)
 
-# So that a slice is made in a second or so, and fits a message by far.
-MAX_SLICE_CHARACTERS: Final = 16_384
+# About what a model reads of one text: a slice keeps a question's vector waiting no longer than a single long text.
+MAX_SLICE_CHARACTERS: Final = 2_048
 # English has about four bytes to a token.
 BYTES_PER_TOKEN: Final = 4
 KNOWN_SECONDS: Final = 30.0
