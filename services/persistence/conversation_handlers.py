@@ -26,6 +26,7 @@ from services.persistence.conversations import key_of_conversation
 from services.persistence.read_pool import ReadPool
 from services.persistence.settings import PersistenceSettings
 from services.persistence.unit_of_work import GroupCommit
+from shared.errors import Unavailable
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.service import Service
@@ -45,13 +46,14 @@ class ConversationHandlers:
         self._max_page_bytes = max_page_bytes
 
     async def on_record(self, turn: ConversationTurn, _deadline: float | None) -> RecordReply:
-        """Store a turn whose answer is about to be given."""
-        unit = partial(conversations.keep_turn, turn=turn, max_turns=self._max_turns)
-        return RecordReply(kept=await self._writer.run(key_of_conversation(turn.tenant, turn.conversation_id), unit))
+        """Store a turn whose answer is about to be given; Unavailable at once when the database is known to be away."""
+        if self._writer.outage is not None:
+            raise Unavailable(self._writer.outage, code="database_unavailable", away=True)
+        return RecordReply(kept=await self._keep(turn))
 
     async def on_turn(self, turn: ConversationTurn, _delivery: Delivery) -> None:
         """Store a turn that could not be recorded when its answer was given."""
-        if not (await self.on_record(turn, None)).kept:
+        if not await self._keep(turn):
             log.info("turn_of_deleted_conversation", tenant=turn.tenant, query_id=turn.query_id)
 
     async def on_history(self, query: HistoryQuery, _deadline: float | None) -> HistoryReply:
@@ -87,6 +89,10 @@ class ConversationHandlers:
         # One key for all that a conversation's lock is taken for, so that no two transactions wait for each other.
         key = key_of_conversation(fact.tenant, fact.conversation_id or f"of query {fact.query_id}")
         await self._writer.run(key, partial(feedback.keep_feedback, fact=fact, given_at=given_at))
+
+    async def _keep(self, turn: ConversationTurn) -> bool:
+        unit = partial(conversations.keep_turn, turn=turn, max_turns=self._max_turns)
+        return await self._writer.run(key_of_conversation(turn.tenant, turn.conversation_id), unit)
 
     def facts(self, otherwise: OnFact) -> OnFact:
         """Return what takes every fact: those about questions go here, `otherwise` takes the rest."""

@@ -1,6 +1,8 @@
 """Conversations, questions and feedback in the database, on SQLite and on PostgreSQL."""
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import permutations
@@ -21,7 +23,7 @@ from contracts.conversations import (
 from contracts.facts import FeedbackGiven, QueryAnswered, QueryFailed
 from contracts.queries import Citation
 from services.persistence import conversations, feedback
-from services.persistence.database import Database
+from services.persistence.database import Database, open_database
 from services.persistence.models import Base
 from services.persistence.pruning import prune_conversations, prune_table
 from services.persistence.read_pool import ReadPool
@@ -32,6 +34,8 @@ from tests.integration.persistence_database import ask, migrated
 
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TENANT = "acme"
+# The second one must have come as far as it can while the first one is still at work.
+HEAD_START_SECONDS = 0.3
 Step = Callable[[Connection], object]
 
 
@@ -150,6 +154,27 @@ def test_what_was_deleted_stays_so_whatever_comes_late(database: Database) -> No
             query=HistoryQuery(tenant=TENANT, conversation_id="c1", query_id="q", turns=5),
         )
     assert caught.value.error_code == "conversation_deleted"
+
+
+@pytest.mark.parametrize("first", ["turn", "delete"])
+def test_a_turn_and_a_delete_at_the_same_time_leave_nothing(
+    database: Database, each_database: PersistenceSettings, first: str
+) -> None:
+    """INVARIANT: deleted is gone: of two replicas that are at work on one conversation one waits for the other."""
+    run(database, keep(turn(1)), rating(conversation_id="c1"))
+    steps: dict[str, Step] = {"turn": keep(turn(2)), "delete": removal()}
+    ahead, behind = steps.pop(first), *steps.values()
+    other = open_database(each_database)
+    try:
+        with ThreadPoolExecutor(1) as replica:
+            with database.writes.begin() as connection:
+                ahead(connection)
+                waiting = replica.submit(run, other, behind, rating(query_id="q2", conversation_id="c1"))
+                time.sleep(HEAD_START_SECONDS)
+            waiting.result(timeout=10)
+    finally:
+        other.close()
+    assert {name for name, rows in everything(database).items() if rows} == {"deleted_conversations"}
 
 
 def test_an_id_of_another_tenant_s_is_an_unknown_one(database: Database) -> None:
