@@ -1,6 +1,7 @@
 """What the agent consumes."""
 
 import asyncio
+import math
 from typing import Final
 
 from contracts import subjects, topology
@@ -17,17 +18,16 @@ from shared.messaging.requests import to_reply
 # Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
 LOOK_SECONDS: Final = 0.25
 LOOKS: Final = 80
-DEFAULT_UNATTENDED_SECONDS: Final = 30.0
 
 
 class AgentHandlers:
-    """Questions from the queue."""
+    """Questions from the queue; without `attendance` no work is cancelled for want of a listener."""
 
     def __init__(
         self, answering: Answering, publish: Publish, recall: Recall, attendance: Attendance | None = None
     ) -> None:
         self._answering = answering
-        self._attendance = attendance or Attendance(seconds=DEFAULT_UNATTENDED_SECONDS)
+        self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
         self._recall = recall
 

@@ -189,12 +189,21 @@ class Agent:
                         await self.tell(question.query_id, event, message.headers)
                     await message.ack()
 
-    async def tell(self, query_id: str, event: AnswerEvent, headers: Mapping[str, str] | None = None) -> None:
+    async def tell(
+        self,
+        query_id: str,
+        event: AnswerEvent,
+        headers: Mapping[str, str] | None = None,
+        *,
+        message_id: str | None = None,
+    ) -> None:
         """Publish one event of an answer, as the agent does; `headers` are the question's."""
         kept = {subjects.HEADER_TENANT: TENANT}
         for name in (subjects.HEADER_TENANT, subjects.HEADER_CORRELATION_ID, subjects.HEADER_DEADLINE):
             if headers and name in headers:
                 kept[name] = headers[name]
+        if message_id is not None:
+            kept[subjects.HEADER_MESSAGE_ID] = message_id
         told = event.model_copy(update={"query_id": query_id})
         await self.client.jetstream().publish(subjects.answers(query_id), encode(told), headers=kept)
 

@@ -35,6 +35,28 @@ async def test_provisioning_keeps_messages_and_mends_what_differs(nats_broker: N
         assert (await jetstream.stream_info("INGEST")).state.messages == 1
 
 
+async def test_answers_of_an_earlier_release_are_repeated_from_then_on(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        config = (await jetstream.stream_info("ANSWERS")).config
+        declared, config.republish = config.republish, None
+        await jetstream.update_stream(config=config)
+        (difference,) = await drift(jetstream, replicas=1)
+        assert difference.startswith("stream ANSWERS: republish is None, declared rag.v1.answers.* as rag.v1.told.")
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        assert (await jetstream.stream_info("ANSWERS")).config.republish == declared
+        told = await client.subscribe("rag.v1.told.*")
+        await client.flush()
+        first = await jetstream.publish("rag.v1.answers.q1", b"{}")
+        await jetstream.publish("rag.v1.answers.q2", b"{}")
+        second = await jetstream.publish("rag.v1.answers.q1", b"{}")
+        places = [(await told.next_msg(timeout=5)).headers or {} for _ in range(3)]
+        assert [(one["Nats-Sequence"], one["Nats-Last-Sequence"]) for one in places][::2] == [
+            (str(first.seq), "0"),
+            (str(second.seq), str(first.seq)),
+        ]
+
+
 async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps_what_it_holds(
     nats_broker: NatsServer,
 ) -> None:
