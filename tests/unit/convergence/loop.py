@@ -58,7 +58,8 @@ SEARCH_LIMIT: Final = 500
 MANY_ROUNDS: Final = 50
 # Of all steps of a storm; what is left of a half goes on, the other half begins.
 SEARCHES: Final = 0.1
-BETWEEN_TWO_READS: Final = 2
+BETWEEN_TWO_READS: Final = 3
+TO_ITS_END: Final = 20
 REPETITIONS: Final = 0.05
 HALF: Final = 0.5
 DEATHS: Final = 0.3
@@ -148,7 +149,7 @@ class Loop:
         for _ in range(steps):
             pick, gaps, chance = order.randrange(2**16), order.randrange(6), order.random()
             if chance < SEARCHES:
-                self.search(BETWEEN_TWO_READS)
+                self.search(BETWEEN_TWO_READS if pick % 2 else TO_ITS_END)
             elif chance < SEARCHES + REPETITIONS and self.acknowledged:
                 self.redeliver(pick)
             elif self.running and chance < HALF:
