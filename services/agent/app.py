@@ -6,6 +6,7 @@ from typing import Any
 
 from contracts import topology
 from contracts.queries import AskQuestion
+from services.agent.agent_mode.building import build_tool_agent
 from services.agent.answering import Answering
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.generative_writer import GenerativeWriter, WritingLimits
@@ -15,7 +16,6 @@ from services.agent.models import language_model
 from services.agent.nats_told import StoredAnswers
 from services.agent.patience import Ask, PatientAsk
 from services.agent.settings import AgentSettings
-from services.agent.writer import Writer
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import load
@@ -28,11 +28,11 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
     async def lifespan(service: Service) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             ask = PatientAsk(service.requester.ask, patience_seconds=settings.agent_patience_seconds)
-            writer = _writer(service, settings, ask, stack)
-            handlers = AgentHandlers(Answering(ask, writer), service.publisher.publish, StoredAnswers(service.client))
+            answering = _answering(service, settings, ask, stack)
+            handlers = AgentHandlers(answering, service.publisher.publish, StoredAnswers(service.client))
 
             async def describe() -> dict[str, Any]:
-                return {"answerer": writer.name}
+                return {"answerer": answering.writer_name}
 
             service.consume(topology.AGENT, AskQuestion, handlers.on_question, workers=settings.agent_workers)
             service.health.checks["answerer"] = describe
@@ -41,14 +41,16 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
     return lifespan
 
 
-def _writer(service: Service, settings: AgentSettings, ask: Ask, stack: AsyncExitStack) -> Writer:
+def _answering(service: Service, settings: AgentSettings, ask: Ask, stack: AsyncExitStack) -> Answering:
     metrics = AgentMetrics(service.telemetry.meter)
     model = language_model(settings, service.telemetry.tracer, metrics)
     if model is None:
-        return ExtractiveWriter(ask, max_embedded_sentences=settings.answer_max_embedded_sentences)
+        return Answering(ask, ExtractiveWriter(ask, max_embedded_sentences=settings.answer_max_embedded_sentences))
     stack.push_async_callback(model.close)
     limits = WritingLimits(settings.llm_max_output_tokens, settings.llm_temperature, settings.llm_delta_seconds)
-    return GenerativeWriter(model, ask, metrics, limits)
+    agent, tools = build_tool_agent(settings, service, model, ask, metrics)
+    stack.push_async_callback(tools.close)
+    return Answering(ask, GenerativeWriter(model, ask, metrics, limits), agent)
 
 
 def main() -> None:

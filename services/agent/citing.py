@@ -64,6 +64,11 @@ class CitedText:
             one.candidates = [closest(one.candidates, found)]
 
     @property
+    def clearly_supported(self) -> bool:
+        """Tell whether the words of a cited sentence clearly hold the claim that cites it."""
+        return any(one.candidates[0].clear for one in self._cited)
+
+    @property
     def citations(self) -> list[Citation]:
         """Return the citations in the order of their numbers; each quote is verbatim from its chunk."""
         return [

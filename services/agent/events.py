@@ -4,6 +4,9 @@ accepted  {}
 retrieval {"hits": [{"document_id", "chunk_id", "title", "score"}], "took_ms": {…}}
 delta     {"text"}
 step      {"kind": "restarted"}: the text so far no longer counts, the answer begins anew
+          {"n", "kind": "llm", "result", "duration_ms"}: the model asked for tools
+          {"n", "kind": "tool", "tool", "arguments", "result", "failed", "duration_ms"}: a tool was called
+          {"n", "kind": "budget", "budget", "result"}: no more tools, as this budget is spent
 citations {"citations": [Citation…]}
 done      Answer
 error     ErrorReply, instead of whatever has not been sent yet
@@ -74,6 +77,11 @@ class Recall(Protocol):
         ...
 
 
+def _what_was_done(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two steps the same, however long they took."""
+    return tuple(step.get(field) for field in ("n", "kind", "tool", "arguments", "budget"))
+
+
 class AnswerEvents:
     """Sends the events of one question's answer, and the fact that ends it.
 
@@ -94,6 +102,11 @@ class AnswerEvents:
         self._text, self._to_repeat = "", self._told.text
         # Without it another delivery's event of the same number would be taken for this one's.
         self._delivery = secrets.token_hex(4)
+
+    @property
+    def correlation_id(self) -> str:
+        """Return what all work for the question shares."""
+        return self._headers.get(subjects.HEADER_CORRELATION_ID, "")
 
     async def send(self, kind: AnswerEventType, data: Mapping[str, Any] | None = None) -> None:
         """Publish the next event; that a question was accepted, and what was found, is told once."""
@@ -125,6 +138,13 @@ class AnswerEvents:
         await self.send("step", RESTARTED)
         await self.send("delta", {"text": self._text})
 
+    async def take_back(self) -> None:
+        """Say that the text so far no longer counts, if there is any."""
+        read = bool(self._text or self._to_repeat)
+        self._text, self._to_repeat = "", ""
+        if read:
+            await self.send("step", RESTARTED)
+
     async def end_text(self) -> None:
         """Say that the text is complete: one that is shorter than what the caller has read takes its place."""
         said, self._to_repeat = self._to_repeat, ""
@@ -135,6 +155,9 @@ class AnswerEvents:
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
             return bool(self._told.events)
+        if kind == "step" and "n" in data:
+            wanted = _what_was_done(data)
+            return any(event.type == kind and _what_was_done(event.data) == wanted for event in self._told.events)
         hits = data.get("hits")
         return kind == "retrieval" and any(
             event.type == kind and event.data.get("hits") == hits for event in self._told.events

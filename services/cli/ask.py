@@ -14,6 +14,9 @@ def ask(
         int | None, typer.Option("--top-k", "-k", min=1, max=100, metavar="N", help="Passages to consider.")
     ] = None,
     filter_json: Filter = None,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="Have a language model look into the documents with tools.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the steps too.")] = False,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
@@ -24,7 +27,13 @@ def ask(
     from services.cli.asking import ask_gateway
     from services.cli.terminal import print_json
 
-    body = {"question": question, "collection": collection, "top_k": top_k, "filter": parse_filter(filter_json)}
+    body = {
+        "question": question,
+        "collection": collection,
+        "top_k": top_k,
+        "filter": parse_filter(filter_json),
+        "mode": "agent" if agent else None,
+    }
     reply = ask_gateway(url, "/v1/query", body)
     if as_json:
         print_json(reply)

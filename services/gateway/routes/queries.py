@@ -54,5 +54,3 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
 def _require_available(body: QueryBody) -> None:
     if body.stream:
         raise not_available("stream", "streaming is not available yet; leave `stream` out")
-    if body.mode != "rag":
-        raise not_available("mode", f"mode {body.mode!r} is not available yet; use `rag`")
