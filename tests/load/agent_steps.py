@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import openai
+from openai.types.chat import ChatCompletionChunk
 
 from contracts import subjects
 from contracts.codec import decode
@@ -80,7 +81,8 @@ async def _endpoint_ms(endpoint: ScriptedLlm, times: int) -> float:
         async def all_four(_number: int) -> None:
             endpoint.script.extend(SCRIPT)
             for request in asked:
-                async for _ in await direct.chat.completions.create(**request):
+                stream: openai.AsyncStream[ChatCompletionChunk] = await direct.chat.completions.create(**request)
+                async for _ in stream:
                     pass
 
         return await median_ms(all_four, times)
