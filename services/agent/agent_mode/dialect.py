@@ -225,8 +225,7 @@ def _as_reply(turn: Turn) -> str:
 def _shown(tool: str, result: ToolResult | None, numbers: dict[str, int], mark: str, *, left_out: bool) -> str:
     if result is None:
         raise ValueError("a call without a result cannot be shown")
-    if result.failed:
-        # Words of ours: what to do next, outside of what counts as data.
+    if result.ours:
         return result.text
     if left_out:
         return LEFT_OUT

@@ -18,7 +18,10 @@ from services.agent.patience import Ask
 
 MAX_PASSAGES: Final = 8
 MAX_LISTED: Final = 50
+# A shorter name may stand in any text.
+MIN_NAME_CHARACTERS: Final = 4
 MAX_QUERY_CHARACTERS: Final = 500
+_NOTHING: Final = "Nothing was found. Try other words."
 _PAGE: Final = {"type": "integer", "minimum": 1}
 _PLACE: Final = {"type": "integer", "minimum": 0}
 _DOCUMENT_ID: Final = {"type": "string", "minLength": 1, "maxLength": 256}
@@ -64,7 +67,7 @@ class SearchDocuments:
         )
         found = await self._ask(subjects.RETRIEVE, request, RetrieveReply, deadline=context.deadline)
         if not found.hits:
-            return ToolResult(text="Nothing was found. Try other words.", summary="nothing found", evidence="weak")
+            return ToolResult(text=_NOTHING, ours=True, summary="nothing found", evidence="weak")
         passages = _fitting(found.hits, self._max_bytes)
         return ToolResult(
             passages=passages,
@@ -139,16 +142,17 @@ class ListDocuments:
             cursor=arguments.get("cursor") or None,
         )
         page = await self._ask(subjects.READ_DOCUMENTS, request, DocumentPage, deadline=context.deadline)
-        lines = [
-            f"{one.id} | {_line(one.title)} | collection {one.collection} | {one.status}"
-            for one in page.items
-            if one.status != "deleted"
-        ]
-        if page.next_cursor is not None:
-            lines.append(f"There are more: cursor {page.next_cursor}")
-        text = "\n".join(lines) or "There are no documents."
-        cut = text.encode()[: self._max_bytes].decode(errors="ignore")
-        return ToolResult(text=cut, summary=f"{len(page.items)} documents", evidence="fact")
+        shown = [one for one in page.items if one.status != "deleted"]
+        lines = [f"{one.id} | {_line(one.title)} | collection {one.collection} | {one.status}" for one in shown]
+        more = [f"There are more: cursor {page.next_cursor}"] if page.next_cursor is not None else []
+        text = "\n".join([*more, *lines]) or "There are no documents."
+        names = {name for one in shown for name in (one.id, one.title) if name and len(name) >= MIN_NAME_CHARACTERS}
+        return ToolResult(
+            text=text.encode()[: self._max_bytes].decode(errors="ignore"),
+            summary=f"{len(shown)} documents",
+            statements=(*sorted(names), f"{len(shown)} document", "no document"),
+            evidence="fact",
+        )
 
 
 class Calculate:
@@ -166,7 +170,7 @@ class Calculate:
             value = calculate(arguments["expression"])
         except NotCalculable as error:
             raise ToolFailed(f"Not calculated: {error}.") from None
-        return ToolResult(text=value, summary=value, evidence="fact")
+        return ToolResult(text=value, summary=value, statements=(value,), evidence="fact")
 
 
 def document_tools(ask: Ask, *, max_bytes: int, filtered: bool) -> list[AgentTool]:

@@ -3,8 +3,8 @@
 An answer counts as answered when it
 
 - cites a passage, and a search found enough evidence (`evidence.py`) or a cited sentence clearly holds its claim;
-- or states the result of a tool that no passage stands for: a number of it, or most of its words. So a pure
-  calculation is answered without any citation, and one whose result the model changed is not.
+- or states the result of a tool that no passage stands for (`states`). So a pure calculation is answered without any
+  citation, and one whose result the model changed is not.
 """
 
 import re
@@ -64,13 +64,25 @@ class FinalText:
 
 
 def states(text: str, result: ToolResult) -> bool:
-    """Tell whether a text states the result of a tool: one of its numbers, without any most of its words."""
-    numbers = _numbers(result.text)
-    if numbers:
-        return bool(numbers & _numbers(text))
+    """Tell whether a text states the result of a tool.
+
+    It holds one of the result's statements; where the tool names none, one of its numbers, else most of its words.
+    """
+    numbers = _numbers(text)
+    if result.statements:
+        return any(_holds(text, numbers, statement) for statement in result.statements)
+    told = _numbers(result.text)
+    if told:
+        return bool(told & numbers)
     said = words_of(text)
     weights = question_weights(result.text, [said])
     return bool(weights) and coverage(weights, said) >= CLEAR_SUPPORT
+
+
+def _holds(text: str, numbers: set[str], statement: str) -> bool:
+    if _NUMBER.fullmatch(statement.lstrip("-")):
+        return bool(_numbers(statement) & numbers)
+    return statement.casefold() in text.casefold()
 
 
 def _numbers(text: str) -> set[str]:

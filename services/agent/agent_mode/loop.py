@@ -38,10 +38,14 @@ class Call(Message):
 class ToolResult(Message):
     """What became of a call: `text` and `passages` are for the model, `summary` for whoever reads the steps.
 
-    `passing` marks a failure that may be over the next time; `away` is the code of a service that did not answer.
+    `ours` marks a text of the platform's own, which is an instruction; every other text is data. An answer that holds
+    one of the `statements` states the result. `passing` marks a failure that may be over the next time; `away` is the
+    code of a service that did not answer.
     """
 
     text: str = ""
+    ours: bool = False
+    statements: tuple[str, ...] = ()
     passages: tuple[RetrievedChunk, ...] = ()
     summary: str = ""
     evidence: Evidence = "none"
@@ -238,9 +242,13 @@ BUDGET_WORDS: Final[dict[Budget, str]] = {
 def read_arguments(call: Call) -> Any:
     """Return a call's arguments as a value; ValueError when they are not JSON."""
     try:
-        return json.loads(call.arguments or "{}")
+        return json.loads(call.arguments or "{}", parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _identity(call: Call) -> tuple[str, str]:

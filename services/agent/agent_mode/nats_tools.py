@@ -11,6 +11,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from nats.micro.request import ERROR_HEADER
 
 from contracts import subjects
 from services.agent.agent_mode.loop import ToolResult
-from services.agent.agent_mode.tool import CallContext, ToolFailed, check_schema, refused, until
+from services.agent.agent_mode.tool import CallContext, ToolFailed, check_schema, until
 from services.agent.llm import Tool
 from shared.errors import Unavailable
 from shared.logs import get_logger
@@ -64,7 +65,8 @@ class NatsTool:
         context = until(context, self._limits.seconds)
         reply = await self._request(json.dumps(arguments, ensure_ascii=False).encode(), context)
         if reply.headers and (problem := reply.headers.get(ERROR_HEADER)) is not None:
-            return refused(f"{self.told.name} refused the call: {_line(problem)}. Correct it, or go on without it.")
+            # Words of a stranger are data, also those of an error.
+            return ToolResult(text=f"The call was refused: {_line(problem)}", summary=_line(problem), failed=True)
         if len(reply.data) > self._limits.max_reply_bytes:
             raise ToolFailed(f"{self.told.name} answered more than can be read. Ask it for less.")
         try:
@@ -151,7 +153,9 @@ class NatsTools:
         except TimeoutError:
             pass  # The usual end: nobody says how many services there are.
         finally:
-            await subscription.unsubscribe()
+            # One that was full is closed already.
+            with suppress(NatsError):
+                await subscription.unsubscribe()
         return infos
 
 

@@ -23,6 +23,7 @@ log = get_logger(__name__)
 
 MAX_ARGUMENT_CHARACTERS: Final = 8_192
 _MAX_HINT_CHARACTERS: Final = 240
+_MAX_SCHEMA_PARTS: Final = 5_000
 # A pattern can keep a processor busy for ever with a text that a model wrote; a tool checks its own.
 _UNCHECKED: Final = frozenset({"pattern", "patternProperties"})
 # Below these the keys are names of somebody's own choice.
@@ -66,8 +67,7 @@ def check_schema(schema: Any) -> Mapping[str, Any]:
         Draft202012Validator.check_schema(schema)
     except (SchemaError, RecursionError) as error:
         raise ValueError(f"it is no JSON Schema: {getattr(error, 'message', 'nested too deeply')[:200]}") from None
-    if any(not str(reference).startswith("#") for reference in _references(schema)):
-        raise ValueError("it refers to another document")
+    _require_plain(schema)
     return schema
 
 
@@ -78,7 +78,7 @@ def planned(
     call = loop.turns[-1].calls[place]
     if place >= calls_per_turn:
         text = f"Not done: only {calls_per_turn} calls are made at once. Call it again if you still need it."
-        return ToolResult(text=text, summary="put off", failed=True, passing=True)
+        return ToolResult(text=text, ours=True, summary="put off", failed=True, passing=True)
     if not call.name:
         return refused("Your reply had not the agreed form. Reply again in exactly that form.")
     if call.name not in tools:
@@ -126,11 +126,11 @@ async def _guarded(tool: AgentTool, arguments: Mapping[str, Any], context: CallC
 
 def refused(text: str, summary: str | None = None) -> ToolResult:
     """Return the result of a call that led to nothing, with what the model can do about it."""
-    return ToolResult(text=text, summary=summary or text, failed=True)
+    return ToolResult(text=text, ours=True, summary=summary or text, failed=True)
 
 
 def _passing(text: str, summary: str, away: str) -> ToolResult:
-    return ToolResult(text=text, summary=summary, failed=True, passing=True, away=away)
+    return ToolResult(text=text, ours=True, summary=summary, failed=True, passing=True, away=away)
 
 
 def _checked(call: Call, tool: AgentTool) -> tuple[AgentTool, Mapping[str, Any]] | ToolResult:
@@ -154,13 +154,25 @@ def _checked(call: Call, tool: AgentTool) -> tuple[AgentTool, Mapping[str, Any]]
     return tool, arguments
 
 
-def _references(schema: Any) -> list[Any]:
-    if isinstance(schema, list):
-        return [found for one in schema for found in _references(one)]
-    if not isinstance(schema, dict):
-        return []
-    own = [value for key, value in schema.items() if key in ("$ref", "$dynamicRef")]
-    return own + [found for value in schema.values() for found in _references(value)]
+def _require_plain(schema: Mapping[str, Any]) -> None:
+    """Raise ValueError for a schema that would take long to check by: its references, written out, are too much."""
+    definitions = schema.get("$defs", {})
+    left = [schema.get(key) for key in schema if key != "$defs"]
+    for _ in range(_MAX_SCHEMA_PARTS):
+        if not left:
+            return
+        part = left.pop()
+        if isinstance(part, list):
+            left += part
+        elif isinstance(part, Mapping):
+            left += part.values()
+            reference = part.get("$ref")
+            if "$dynamicRef" in part or reference is not None:
+                name = str(reference).removeprefix("#/$defs/")
+                if name not in definitions:
+                    raise ValueError('it refers to something else than its own "$defs"')
+                left.append(definitions[name])
+    raise ValueError("it is too large, or refers to itself")
 
 
 def _without_patterns(schema: Any) -> Any:
