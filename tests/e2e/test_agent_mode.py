@@ -6,13 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.e2e.test_documents_to_answers import upsert
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform, wait_until
 from tests.scripted_llm import Reply, scripted_llm
 
+Calls = tuple[tuple[str, dict[str, Any]], ...]
 FIRST = "The lighthouse of Lindby was built by Greta Holm."
 SECOND = "The harbour of Lindby opened in 1887."
 
@@ -28,6 +31,7 @@ def temperature_tool(platform: RunningPlatform) -> Iterator[None]:
         process.wait(timeout=10)
 
 
+@pytest.mark.timeout(180)
 def test_an_agent_lists_searches_reads_and_calls_a_tool_of_the_broker(tmp_path: Path) -> None:
     with scripted_llm() as endpoint:
         settings = {"RAG_LLM_BASE_URL": endpoint.url, "RAG_AGENT_TOOLS": "temperature"}
@@ -42,13 +46,13 @@ def test_an_agent_lists_searches_reads_and_calls_a_tool_of_the_broker(tmp_path: 
                     rag("ask", "--agent", "Which tools are there?", url=platform.url)
                     return "temperature" in str(endpoint.requests[0].get("tools"))
 
-                wait_until(offered, "the tool was found")
-                first = (
+                wait_until(offered, "the tool was found", 90)
+                first: Calls = (
                     ("list_documents", {}),
                     ("search_documents", {"query": "When did the harbour of Lindby open?"}),
                 )
-                second = (("read_document", {"document_id": "town"}), ("temperature", {"city": "Lindby"}))
-                foreign = (("read_document", {"document_id": "soup"}),)
+                second: Calls = (("read_document", {"document_id": "town"}), ("temperature", {"city": "Lindby"}))
+                foreign: Calls = (("read_document", {"document_id": "soup"}),)
                 endpoint.requests.clear()
                 endpoint.script.extend(Reply(tool_calls=calls) for calls in (first, second, foreign))
                 endpoint.script.append(Reply(text="The harbour of Lindby opened in 1887 [1]; it has 21.5 degrees."))

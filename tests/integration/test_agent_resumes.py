@@ -44,6 +44,9 @@ def agent_process(
         RAG_LLM_BASE_URL=endpoint.url,
         RAG_AGENT_TOOLS="temperature",
         RAG_LOG_LEVEL="warning",
+        # The call that waits must still wait when the agent is killed, however slow the machine.
+        RAG_AGENT_TOOL_SECONDS="60",
+        RAG_AGENT_MAX_SECONDS="110",
     )
 
 
@@ -55,6 +58,7 @@ async def ready(port: int) -> bool:
             return False
 
 
+@pytest.mark.timeout(150)
 async def test_a_killed_agent_s_question_is_gone_on_with_and_nothing_finished_is_done_again(
     nats_broker: NatsServer, endpoint: ScriptedLlm
 ) -> None:
@@ -76,12 +80,12 @@ async def test_a_killed_agent_s_question_is_gone_on_with_and_nothing_finished_is
     async with client_of(nats_broker.url) as client, tool(client, "temperature", handle):
         await serve(client, Library())
         with agent_process(nats_broker, endpoint, first_port) as first:
-            await eventually(lambda: ready(first_port), "the first agent is ready", 30)
-            await publish(client, mode="agent", seconds=60.0)
+            await eventually(lambda: ready(first_port), "the first agent is ready", 60)
+            await publish(client, mode="agent", seconds=110.0)
             await asyncio.wait_for(slow_reached.wait(), timeout=20)
             await eventually(lambda: _steps(client, 4), "the first call of the step is told")
             with agent_process(nats_broker, endpoint, second_port):
-                await eventually(lambda: ready(second_port), "the second agent is ready", 30)
+                await eventually(lambda: ready(second_port), "the second agent is ready", 60)
                 first.send_signal(signal.SIGKILL)
                 first.wait(timeout=10)
                 # Thirty seconds of waiting for a sign of life are not what is tested here.

@@ -103,32 +103,14 @@ class Run:
     async def _ask_model(self, dialect: Dialect, ended_by: Budget | None) -> None:
         if ended_by is not None and self._loop.closed_by is None:
             await self._close(ended_by)
-        tools_until = self._loop.tools_until(self._limits.budgets, self._until)
         started = time.perf_counter()
-        try:
-            reply, completion = await self._stream(dialect, ended_by, tools_until)
-        except ContextTooLong:
-            self._shrinks += 1
-            if self._shrinks > MAX_SHRINKS:
-                raise
-            self._room = int(self._room * SHRINK)
+        said = await self._try_model(dialect, ended_by)
+        if said is None:
             return
-        except LlmRefused:
-            if ended_by is not None or not self._parts.dialects.may_fall_back(dialect) or self._refused:
-                raise
-            self._refused = True
-            await self._events.take_back()
-            return
-        except (LlmUnavailable, DeadlineExpired):
-            if ended_by is not None or time.time() < tools_until:
-                raise
-            await self._events.take_back()
-            await self._close("time")
-            return
-        doubtful = ended_by is None and not reply.calls and self._parts.dialects.doubts(dialect, self._loop)
-        if reply.calls and ended_by is None and any(call.name for call in reply.calls):
-            self._parts.dialects.called(dialect)
-        calls = () if ended_by is not None else reply.calls
+        reply, completion = said
+        choice, calls = self._parts.dialects, () if ended_by is not None else reply.calls
+        if any(call.name for call in calls):
+            choice.called(dialect)
         turn = Turn(
             text=reply.text,
             calls=calls,
@@ -138,10 +120,32 @@ class Run:
             cost=completion.usage.cost,
             duration_ms=(time.perf_counter() - started) * 1000,
             ended_by=ended_by,
-            taken_back=doubtful,
+            taken_back=ended_by is None and not calls and choice.doubts(dialect, self._loop),
         )
         self._loop = self._loop.said(turn)
         await self._keep_and_tell()
+
+    async def _try_model(self, dialect: Dialect, ended_by: Budget | None) -> tuple[Reply, Completion] | None:
+        """Return what the model said; None when it has to be asked in another way, which the next request does."""
+        tools_until = self._loop.tools_until(self._limits.budgets, self._until)
+        try:
+            return await self._stream(dialect, ended_by, tools_until)
+        except ContextTooLong:
+            self._shrinks += 1
+            if self._shrinks > MAX_SHRINKS:
+                raise
+            self._room = int(min(self._room, self._estimate(dialect).input_tokens) * SHRINK)
+        except LlmRefused:
+            if ended_by is not None or self._refused or not self._parts.dialects.may_fall_back(dialect):
+                raise
+            self._refused = True
+            await self._events.take_back()
+        except (LlmUnavailable, DeadlineExpired):
+            if ended_by is not None or time.time() < tools_until:
+                raise
+            await self._events.take_back()
+            await self._close("time")
+        return None
 
     async def _close(self, budget: Budget) -> None:
         self._parts.metrics.ended_by_budget.add(1, {"budget": budget})

@@ -157,7 +157,7 @@ def _checked(call: Call, tool: AgentTool) -> tuple[AgentTool, Mapping[str, Any]]
 def _require_plain(schema: Mapping[str, Any]) -> None:
     """Raise ValueError for a schema that would take long to check by: its references, written out, are too much."""
     definitions = schema.get("$defs", {})
-    left = [schema.get(key) for key in schema if key != "$defs"]
+    left: list[Any] = [{key: value for key, value in schema.items() if key != "$defs"}]
     for _ in range(_MAX_SCHEMA_PARTS):
         if not left:
             return

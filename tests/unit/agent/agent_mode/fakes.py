@@ -73,6 +73,24 @@ class PlayedModel:
         """Do nothing."""
 
 
+class HangingModel(PlayedModel):
+    """Says the last line of its script only half."""
+
+    def __init__(self, *script: Said) -> None:
+        super().__init__(*script)
+        self.hangs = asyncio.Event()
+
+    async def stream(self, request: ChatRequest, *, deadline: float | None = None) -> AsyncGenerator[str | Completion]:
+        last = len(self.script) == 1
+        async for piece in super().stream(request, deadline=deadline):
+            if last and isinstance(piece, str) and len(piece) == 7:
+                yield piece
+                await asyncio.sleep(0.05)
+                self.hangs.set()
+                await asyncio.Event().wait()
+            yield piece
+
+
 class MemoryCheckpoints:
     """Keeps loops by question; `saved` are all that were ever kept."""
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from services.agent.agent_mode.loop import ToolResult
-from services.agent.llm import LlmRefused, LlmUnavailable
+from services.agent.llm import ContextTooLong, LlmRefused, LlmUnavailable
 from services.agent.writer import NOT_FOUND
 from shared.errors import Unavailable
 from tests.unit.agent.agent_mode.fakes import (
     CALCULATE,
     QUESTION,
     SEARCH,
+    HangingModel,
     MadeTool,
     PlayedModel,
     Stand,
@@ -358,6 +359,41 @@ async def test_a_finished_step_is_never_repeated_by_the_next_agent() -> None:
     assert stand.events[: len(before)] == before
     assert [data["n"] for kind, data in stand.events if kind == "step"] == [1, 2, 3]
     assert answer.usage["llm_calls"] == 2
+
+
+@pytest.mark.parametrize("second", [WRITTEN, "In 1887 the harbour of Lindby opened [1]."])
+async def test_an_answer_that_was_begun_is_gone_on_with_or_taken_back(second: str) -> None:
+    """INVARIANT: effects happen once. What the caller has read of an answer is neither doubled nor mixed."""
+    model = HangingModel(calls(SEARCH), says(WRITTEN))
+    stand = Stand(model)
+    first = asyncio.create_task(stand.ask())
+    await asyncio.wait_for(model.hangs.wait(), timeout=5)
+    first.cancel()
+    await asyncio.wait([first])
+    assert stand.told_text == WRITTEN[:7]
+    stand.model.script = [says(second), says("")]
+    answer = await stand.ask()
+    assert stand.told_text == answer.answer == second
+    assert [data["n"] for kind, data in stand.events if kind == "step" and "n" in data] == [1, 2]
+    assert ("restarted" in kinds(stand)) is (second != WRITTEN)
+
+
+async def test_an_answer_whose_last_request_is_kept_is_told_without_asking_again() -> None:
+    stand = Stand(PlayedModel(calls(SEARCH), says(WRITTEN)))
+    await stand.ask()
+    kept = stand.checkpoints.saved[-1]
+    stand.checkpoints.loops["q2"] = kept
+    answer = await stand.ask(query_id="q2")
+    assert (answer.answer, answer.answered, len(stand.model.requests)) == (WRITTEN, True, 2)
+
+
+async def test_a_request_that_is_too_long_for_the_endpoint_is_shortened() -> None:
+    tool = MadeTool("read", lambda arguments: f"{arguments['n']} " + "word " * (600 if arguments["n"] == 0 else 60))
+    first, second = calls(("read", {"n": 0})), calls(("read", {"n": 1}))
+    stand = Stand(PlayedModel(first, second, ContextTooLong("too long"), says("It is 1.")), tool)
+    assert (await stand.ask()).answered
+    left = [message.content for message in stand.model.requests[-1].messages if message.role == "tool"]
+    assert ["left out" in content for content in left] == [True, False]
 
 
 async def test_an_agent_that_was_overtaken_stops() -> None:
