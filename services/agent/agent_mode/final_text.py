@@ -2,7 +2,9 @@
 
 An answer counts as answered when it
 
-- cites a passage, and a search found enough evidence (`evidence.py`) or a cited sentence clearly holds its claim;
+- cites a passage, and a search found enough evidence (`evidence.py`);
+- or cites a passage that was read where it stands, and a sentence of it holds the claim by its words or its meaning:
+  there is no search whose evidence could be asked for, and the model's word alone is none;
 - or states the result of a tool that no passage stands for (`states`). So a pure calculation is answered without any
   citation, and one whose result the model changed is not.
 """
@@ -56,8 +58,10 @@ class FinalText:
 
     def supported(self, loop: Loop) -> bool:
         """Tell whether the text stands on what the tools returned."""
-        found = any(result.evidence == "found" for result in loop.results)
-        if self.citations and (found or self.cited.clearly_supported):
+        if self.citations and any(result.evidence == "found" for result in loop.results):
+            return True
+        read = {one.chunk_id for result in loop.results if result.evidence == "read" for one in result.passages}
+        if read & self.cited.supporting_chunks:
             return True
         text = _MARKER.sub("", self.cited.text)
         return any(result.evidence == "fact" and states(text, result) for result in loop.results)

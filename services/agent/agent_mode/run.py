@@ -224,6 +224,8 @@ class Run:
         if final.says_nothing:
             return await self._nothing(usage, steps)
         added = final.cite_best()
+        model = next((result.embedding_model for result in self._loop.results if result.embedding_model), None)
+        await settle(final.cited, self._parts.ask, model, self._until)
         supported = final.supported(self._loop)
         if not supported:
             self._require_services()
@@ -233,9 +235,6 @@ class Run:
         if text:
             await self._events.send_text(text)
         await self._events.end_text()
-        model = next((result.embedding_model for result in self._loop.results if result.embedding_model), "")
-        if model:
-            await settle(final.cited, self._parts.ask, model, self._until)
         self._parts.metrics.invented_markers.add(final.cited.invented)
         await self._checkpoint.drop()
         return Answer(answer=final.cited.text, answered=supported, citations=final.citations, steps=steps, usage=usage)

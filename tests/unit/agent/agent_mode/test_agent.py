@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts.retrieval import PassagesReply, PassagesRequest
 from services.agent.agent_mode.loop import ToolResult
 from services.agent.llm import ContextTooLong, LlmRefused, LlmUnavailable
 from services.agent.writer import NOT_FOUND
@@ -22,8 +23,10 @@ from tests.unit.agent.agent_mode.fakes import (
     reply_by_schema,
     says,
 )
-from tests.unit.agent.library import Library
+from tests.unit.agent.library import Library, chunk_of
 
+# Whose scale of similarities is known.
+MODEL = "bge-small-en-v1.5-int8@test"
 WRITTEN = "The harbour of Lindby opened in 1887 [1]."
 
 
@@ -87,6 +90,36 @@ async def test_what_stands_on_nothing_is_not_answered_and_not_even_shown(script:
     answer = await stand.ask("Which enzyme unwinds DNA?")
     assert (answer.answered, answer.answer, answer.citations) == (False, NOT_FOUND, [])
     assert stand.told_text == NOT_FOUND
+
+
+class Reads(Library):
+    """Has documents that are read where they stand."""
+
+    async def __call__(self, subject: str, request: Any, reply: Any, **fields: Any) -> Any:
+        if not isinstance(request, PassagesRequest):
+            return await super().__call__(subject, request, reply, **fields)
+        return PassagesReply(passages=[chunk_of(request.document_id, self.texts[request.document_id], None)])
+
+
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        ("The bakery of Lindby closes on Mondays [1].", True),
+        ("Mondays the bakery of Lindby rests quietly [1].", True),
+        ("Helicase unwinds DNA [1].", False),
+    ],
+    ids=["its words", "its meaning", "something else"],
+)
+async def test_a_passage_that_was_read_answers_what_it_holds(text: str, answered: bool) -> None:
+    read = ("read_document", {"document_id": "bakery"})
+    answer = await Stand(PlayedModel(calls(read), says(text)), library=Reads(model=MODEL)).ask("What of the bakery?")
+    assert answer.answered is answered
+
+
+async def test_a_sentence_copied_from_what_a_weak_search_brought_is_no_answer() -> None:
+    weak = ("search_documents", {"query": "Which enzyme unwinds DNA?"})
+    answer = await Stand(PlayedModel(calls(weak), says("The bakery of Lindby closes on Mondays [2]."))).ask("Which?")
+    assert (answer.answered, answer.answer) == (False, NOT_FOUND)
 
 
 async def test_text_in_front_of_calls_is_held_back_or_taken_back() -> None:
