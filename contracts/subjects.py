@@ -105,6 +105,7 @@ CONTENT_TYPE_JSON: Final = "application/json"
 CONTENT_TYPE_MSGPACK: Final = "application/msgpack"
 
 TENANT_PATTERN: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+TOOL_NAME: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 _INGEST_PREFIX: Final = "rag.v1.ingest."
 _LETTER_HEADERS: Final = frozenset({HEADER_TRACEPARENT, HEADER_TRACESTATE, HEADER_TENANT.lower()})
 

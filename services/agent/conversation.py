@@ -123,7 +123,7 @@ class Conversations:
         if question.conversation_id is None:
             return [
                 PastTurn(question=turn.question, answer=turn.answer, answered=bool(turn.answer))
-                for turn in question.history
+                for turn in question.history[-self._limits.turns :]
             ]
         query = HistoryQuery(
             tenant=question.tenant,

@@ -6,6 +6,9 @@ delta     {"text"}
 step      {"kind": "restarted"}: the text so far no longer counts, the answer begins anew
           {"kind": "rewritten", "question"}: what is answered instead, since it stands without the conversation
           {"kind": "not_rewritten", "code"}: the question is answered as it is, since rewriting it failed
+          {"n", "kind": "llm", "result", "duration_ms"}: the model asked for tools
+          {"n", "kind": "tool", "tool", "arguments", "result", "failed", "duration_ms"}: a tool was called
+          {"n", "kind": "budget", "budget", "result"}: no more tools, as this budget is spent
 citations {"citations": [Citation…]}
 done      Answer
 error     ErrorReply, instead of whatever has not been sent yet
@@ -92,6 +95,11 @@ class Recall(Protocol):
         ...
 
 
+def _what_was_done(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two steps the same, however long they took."""
+    return tuple(step.get(field) for field in ("n", "kind", "tool", "arguments", "budget"))
+
+
 class AnswerEvents:
     """Sends the events of one question's answer, and the fact that ends it.
 
@@ -129,6 +137,11 @@ class AnswerEvents:
     def place(self) -> int:
         """Return the place of the last event in the stream: of two deliveries, what the later one says is higher."""
         return self._stream_sequence
+
+    @property
+    def correlation_id(self) -> str:
+        """Return what all work for the question shares."""
+        return self._headers.get(subjects.HEADER_CORRELATION_ID, "")
 
     async def send(self, kind: AnswerEventType, data: Mapping[str, Any] | None = None) -> None:
         """Publish the next event; that a question was accepted, and what was found, is told once.
@@ -169,6 +182,13 @@ class AnswerEvents:
             return
         await self.send("step", RESTARTED)
         await self.send("delta", {"text": self._text})
+
+    async def take_back(self) -> None:
+        """Say that the text so far no longer counts, if there is any."""
+        read = bool(self._text or self._to_repeat)
+        self._text, self._to_repeat = "", ""
+        if read:
+            await self.send("step", RESTARTED)
 
     async def end_text(self) -> None:
         """Say that the text is complete: one that is shorter than what the caller has read takes its place."""
@@ -233,6 +253,9 @@ class AnswerEvents:
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
             return self._sequence > 0
+        if kind == "step" and "n" in data:
+            wanted = _what_was_done(data)
+            return any(event.type == kind and _what_was_done(event.data) == wanted for event in self._told.events)
         hits = data.get("hits")
         return kind == "retrieval" and any(
             event.type == kind and event.data.get("hits") == hits for event in self._told.events

@@ -18,6 +18,9 @@ def ask(
         str | None,
         typer.Option("--conversation", metavar="ID", help="Go on with a conversation; `new` begins one."),
     ] = None,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="Have a language model look into the documents with tools.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the steps too.")] = False,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
@@ -34,6 +37,7 @@ def ask(
         "top_k": top_k,
         "filter": parse_filter(filter_json),
         "conversation_id": conversation,
+        "mode": "agent" if agent else None,
     }
     if as_json:
         print_json(ask_gateway(url, "/v1/query", body))

@@ -178,7 +178,8 @@ def test_a_killed_service_and_a_killed_broker_come_back_where_they_were(start: S
     eventually(lambda: answers(f"{ready['health']['parser']}/ready"))
     monitor = f"{ready['nats_monitor_url']}/jsz?accounts=true&streams=true"
     # Those kept on disk come with the store, those kept in memory are declared again.
-    eventually(lambda: answers(monitor) and streams(monitor) == {*(stream.name for stream in STREAMS), "OBJ_uploads"})
+    declared = {*(stream.name for stream in STREAMS), "OBJ_uploads", "KV_agent-steps"}
+    eventually(lambda: answers(monitor) and streams(monitor) == declared)
     assert up.end() == 0
 
 

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from contracts.documents import CollectionName, DocumentId, Metadata, PlainText
 from services.gateway.schemas import Filter, Question
 
-NEW_CONVERSATION: Final = "new"
 MAX_HITS: Final = 50
 MAX_ORDINAL: Final = 2**31 - 1
 # About 125,000 tokens, more than a model writes in one call; files go to POST /v1/documents.

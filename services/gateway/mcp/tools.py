@@ -10,8 +10,8 @@ from contracts.queries import Answer, AskQuestion
 from contracts.reads import DocumentView
 from contracts.retrieval import PassagesReply
 from services.gateway.bodies import run_sized
+from services.gateway.conversation_ids import conversation_of
 from services.gateway.mcp.arguments import (
-    NEW_CONVERSATION,
     AskArguments,
     DocumentArguments,
     IngestArguments,
@@ -61,9 +61,7 @@ async def _search(call: Call, arguments: SearchArguments) -> Outcome:
 
 
 async def _ask(call: Call, arguments: AskArguments) -> Outcome:
-    given = dict(arguments)
-    if arguments.conversation_id == NEW_CONVERSATION:
-        given["conversation_id"] = uuid.uuid4().hex
+    given = {**dict(arguments), "conversation_id": conversation_of(arguments.conversation_id)}
     question = AskQuestion(tenant=call.tenant, query_id=uuid.uuid4().hex, **given)
     answer = await ask(call, question)
     if not answer.answered and arguments.collection is not None:

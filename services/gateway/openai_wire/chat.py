@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from contracts.queries import MAX_HISTORY_TURNS, MAX_TURN_CHARACTERS, Answer, AskQuestion, HistoryTurn
+from services.gateway.conversation_ids import conversation_of
 from services.gateway.openai_wire.footnotes import footnotes, without_footnotes
 from services.gateway.openai_wire.models import chat_model
 from services.gateway.openai_wire.parameters import require_supported
@@ -35,7 +36,7 @@ def question_of(body: ChatBody, tenant: str, query_id: str) -> AskQuestion:
         question=_checked_question(*spoken[-1]),
         collection=model.collection,
         mode=model.mode,
-        conversation_id=body.conversation_id,
+        conversation_id=conversation_of(body.conversation_id),
         top_k=body.top_k,
         filter=body.filter,
         history=[] if body.conversation_id else history_of([(role, text) for role, text, _ in spoken[:-1]]),

@@ -150,7 +150,7 @@ class FakeGateway:
             "answer": "Brokers keep messages [1]." if answered else "",
             "answered": answered,
             "citations": [{**citation, "quote": "A broker keeps\nmessages."}] if answered else [],
-            "steps": [{"name": "retrieve", "hits": 3}],
+            "steps": [{"n": 1, "kind": "tool", "tool": "retrieve", "hits": 3}],
             "usage": {"total_tokens": 12.0},
             "cached": False,
             "conversation_id": "c1" if body.get("conversation_id") == "new" else body.get("conversation_id"),

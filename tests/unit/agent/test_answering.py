@@ -80,11 +80,12 @@ async def test_one_search_and_one_embedding_answer_a_question() -> None:
     assert len(embedding.texts) <= 9
 
 
-async def test_the_agent_mode_is_refused_by_name() -> None:
+async def test_the_agent_mode_needs_a_language_model_and_says_which_setting_names_one() -> None:
     streams = Streams()
     with pytest.raises(Rejected) as raised:
         await ask(ANSWERABLE, streams=streams, mode="agent")
     assert (raised.value.error_code, raised.value.field) == ("not_available", "mode")
+    assert "RAG_LLM_BASE_URL" in raised.value.message
     assert [event.type for event in streams.events()] == ["accepted"]
 
 

@@ -8,7 +8,7 @@ import pytest
 from contracts import subjects
 from contracts.conversations import ConversationTurn, HistoryQuery, HistoryReply, PastTurn, RecordReply
 from contracts.messages import Message
-from contracts.queries import Answer
+from contracts.queries import Answer, HistoryTurn
 from services.agent.answering import Answering
 from services.agent.events import AnswerEvents
 from services.agent.extractive_writer import ExtractiveWriter
@@ -89,6 +89,16 @@ async def test_a_follow_up_is_answered_as_what_it_means() -> None:
         "citations",
         "done",
     ]
+
+
+async def test_a_follow_up_is_also_understood_from_the_history_that_comes_with_it() -> None:
+    keeper, streams = Keeper(), Streams()
+    history = [HistoryTurn(question=TURNS[0].question, answer=TURNS[0].answer)]
+    answer = await ask(keeper, streams, conversation_id=None, history=history)
+    assert answer.citations[0].quote == "The harbour of Lindby opened in 1887."
+    assert (steps(streams), answer.conversation_id) == ([{"kind": "rewritten", "question": ALONE}], None)
+    assert keeper.kept == []
+    assert not any(isinstance(request, HistoryQuery) for request in keeper.requests)
 
 
 async def test_the_turn_is_recorded_before_the_answer_is_done() -> None:
