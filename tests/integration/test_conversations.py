@@ -108,7 +108,7 @@ async def test_a_follow_up_is_understood_and_both_turns_are_kept(
         assert await talk.listed() == [conversation_id]
     assert second["answered"]
     assert second["citations"][0]["quote"].startswith("Its lighthouse was built by Greta Holm")
-    rewritten = "Who built the harbour of Lindby's lighthouse?"
+    rewritten = f"{ASKED} {FOLLOW_UP}"
     assert second["steps"] == [{"kind": "rewritten", "question": rewritten}]
     assert (second["conversation_id"], found["title"], found["turn_count"]) == (conversation_id, ASKED, 2)
     for reply, turn, asked, alone in zip(

@@ -170,3 +170,82 @@ ALONE: Final = [
     ("When is a replay refused?", "A replay is refused"),
     ("How long does the toner cartridge TK-91 last?", "The toner cartridges TK-91"),
 ]
+# Written once the rules were done, and never looked at while they were changed.
+UNSEEN_DOCUMENTS: Final = {
+    "Onboarding": (
+        "New colleagues get a laptop and a badge on their first day. The laptop is set up by the service desk "
+        "within two hours. The badge opens the main entrance and the garage. A buddy shows them around for the "
+        "first two weeks. Probation lasts for six months."
+    ),
+    "Leaving": (
+        "Colleagues who leave hand in laptop and badge on their last day. The laptop is wiped within a week. The "
+        "badge is switched off at midnight. An exit interview is held by human resources."
+    ),
+    "Heat pump HP8": (
+        "The heat pump HP8 heats houses of up to 180 square metres. Its refrigerant is propane. The outdoor unit "
+        "makes 42 decibels at night. Filters are cleaned twice a year. An error code E4 means that the water flow "
+        "is too low."
+    ),
+    "Heat pump HP14": (
+        "The heat pump HP14 heats houses of up to 320 square metres. Its refrigerant is carbon dioxide. The "
+        "outdoor unit makes 49 decibels at night. Filters are cleaned once a year. An error code E4 means that the "
+        "fan is blocked."
+    ),
+    "City library": (
+        "The city library lends books for four weeks. Loans can be extended twice. Films are lent for one week and "
+        "cost one euro. Fines are 20 cents a day. The library closes at eight in the evening. Ruth Adler founded "
+        "it in 1904. She gave her own collection of maps."
+    ),
+    "University library": (
+        "The university library lends books for eight weeks. Loans can be extended five times. Fines are one euro "
+        "a day. The university library is open all night. It was founded in 1848 by Emil Vogt. He was a chemist."
+    ),
+    "Incident response": (
+        "The person on call acknowledges an alert within ten minutes. Severe incidents are reported to the head of "
+        "operations. A review is written within five days. It names causes and never people."
+    ),
+    "Release process": (
+        "Releases happen on Tuesdays. A release is rolled back when errors rise above two percent. The release "
+        "manager approves exceptions. Notes are published on the same day."
+    ),
+}
+UNSEEN_FOLLOW_UPS: Final = [
+    [
+        ("What do new colleagues get on their first day?", "New colleagues get"),
+        ("Who sets up the laptop?", "The laptop is set up"),
+        ("And which doors does the badge open?", "The badge opens"),
+        ("How long is their probation?", "Probation lasts"),
+    ],
+    [
+        ("Which houses does the HP14 heat?", "The heat pump HP14 heats"),
+        ("What is its refrigerant?", "Its refrigerant is carbon"),
+        ("How loud is it at night?", "The outdoor unit makes 49"),
+        ("What does error code E4 mean there?", "An error code E4 means that the fan"),
+        ("How about the HP8?", "An error code E4 means that the water"),
+    ],
+    [
+        ("For how long does the city library lend books?", "The city library lends"),
+        ("And films?", "Films are lent"),
+        ("Can that be extended?", "Loans can be extended twice"),
+        ("What are the fines?", "Fines are 20"),
+        ("Who founded it?", "Ruth Adler founded"),
+        ("What did she give?", "She gave"),
+    ],
+    [
+        ("Who founded the university library?", "It was founded in 1848"),
+        ("What was his profession?", "He was a chemist"),
+        ("When does it close?", "The university library is open"),
+    ],
+    [
+        ("When do releases happen?", "Releases happen"),
+        ("When are they rolled back?", "A release is rolled back"),
+        ("Who approves exceptions?", "The release manager"),
+        ("What happens to the notes?", "Notes are published"),
+    ],
+    [
+        ("How soon is an alert acknowledged?", "The person on call"),
+        ("And what about severe incidents?", "Severe incidents are"),
+        ("When is the review written?", "A review is written"),
+        ("What does it name?", "It names causes"),
+    ],
+]

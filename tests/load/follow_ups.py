@@ -22,7 +22,7 @@ from services.agent.events import AnswerEvents
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.follow_ups import stand_alone
 from services.embedder.onnx_embedding import OnnxEmbedding
-from tests.load.follow_up_talks import ALONE, DOCUMENTS, FOLLOW_UPS
+from tests.load.follow_up_talks import ALONE, DOCUMENTS, FOLLOW_UPS, UNSEEN_DOCUMENTS, UNSEEN_FOLLOW_UPS
 from tests.load.reference import load_model
 from tests.unit.agent.library import Streams
 
@@ -73,7 +73,7 @@ class Library:
                 text=text,
                 score=0.0,
             )
-            for title, text in DOCUMENTS.items()
+            for title, text in {**DOCUMENTS, **UNSEEN_DOCUMENTS}.items()
         ]
         self._vectors = np.stack([model.embed(f"{chunk.title}\n{chunk.text}") for chunk in self._chunks])
 
@@ -120,6 +120,8 @@ async def talk(
 
 async def results(library: Library, way: tuple[Rewrite, bool]) -> list[Result]:
     found = [result for turns in FOLLOW_UPS for result in await talk(library, turns, way, "follow-up")]
+    for turns in UNSEEN_FOLLOW_UPS:
+        found += (await talk(library, turns, way, "unseen"))[1:]
     openers = [turns[0] for turns in FOLLOW_UPS]
     for number, alone in enumerate(ALONE):
         found += (await talk(library, [openers[number % len(openers)], alone], way, "alone"))[1:]
@@ -127,7 +129,7 @@ async def results(library: Library, way: tuple[Rewrite, bool]) -> list[Result]:
 
 
 def rows(found: Sequence[Result]) -> Iterator[str]:
-    for kind in ("first", "follow-up", "alone"):
+    for kind in ("first", "follow-up", "unseen", "alone"):
         of = [result for result in found if result.kind == kind]
         yield f"{sum(one.place == 0 for one in of)} / {sum(one.place >= 0 for one in of)} of {len(of)}"
 
@@ -135,7 +137,7 @@ def rows(found: Sequence[Result]) -> Iterator[str]:
 def main() -> None:
     """Print the table; with -v what each question was read as."""
     library = Library(load_model())
-    sys.stdout.write("| read | first questions | follow-ups | alone |\n|---|---|---|---|\n")
+    sys.stdout.write("| read | first questions | follow-ups | unseen | alone |\n|---|---|---|---|---|\n")
     for name, way in WAYS.items():
         found = asyncio.run(results(library, way))
         sys.stdout.write(f"| {name} | {' | '.join(rows(found))} |\n")

@@ -23,6 +23,7 @@ A = TypeVar("A", bound=Message)
 TURNS = (PastTurn(question="When did the harbour of Lindby open?", answer="In 1887."),)
 FOLLOW_UP = "When did it open?"
 ALONE = "When did the harbour of Lindby open?"
+BY_RULE = f"{ALONE} {FOLLOW_UP}"
 LIMITS = RewriteLimits(history_tokens=200, output_tokens=50, seconds=5.0)
 
 
@@ -78,7 +79,7 @@ async def test_a_follow_up_is_answered_as_what_it_means() -> None:
     answer = await ask(keeper, streams)
     assert answer.answered
     assert answer.citations[0].quote == "The harbour of Lindby opened in 1887."
-    step = {"kind": "rewritten", "question": ALONE}
+    step = {"kind": "rewritten", "question": BY_RULE}
     assert steps(streams) == [step]
     assert (answer.steps, answer.conversation_id) == ([step], "c1")
     assert [event.type for event in streams.events()] == [
@@ -115,7 +116,7 @@ async def test_the_turn_is_recorded_before_the_answer_is_done() -> None:
     answer = await ask(keeper, streams)
     (turn,) = keeper.kept
     assert (turn.tenant, turn.conversation_id, turn.query_id) == ("acme", "c1", "q1")
-    assert (turn.question, turn.stand_alone) == (FOLLOW_UP, ALONE)
+    assert (turn.question, turn.stand_alone) == (FOLLOW_UP, BY_RULE)
     assert (turn.answer, turn.citations) == (answer.answer, answer.citations)
     assert turn.version > 0
 

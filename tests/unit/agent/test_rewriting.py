@@ -88,4 +88,6 @@ async def test_it_has_its_own_patience() -> None:
 
 async def test_without_a_model_the_last_turn_counts() -> None:
     turns = [PastTurn(question="Who built the lighthouse?", answer=""), PastTurn(question="What is RRF?", answer="")]
-    assert (await RuleRewriter().rewrite("How does it work?", turns, "q1", None)).question == "How does RRF work?"
+    assert (await RuleRewriter().rewrite("How does it work?", turns, "q1", None)).question == (
+        "What is RRF? How does it work?"
+    )
