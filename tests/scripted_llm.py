@@ -7,6 +7,7 @@ services in the test's loop and in other processes may ask it.
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,13 +44,17 @@ Default = Callable[[Request], Reply]
 
 
 class ScriptedLlm:
-    """A running endpoint; `requests` are the bodies it was sent, `abandoned` counts callers who left in the middle."""
+    """A running endpoint; `requests` are the bodies it was sent, `abandoned` counts callers who left in the middle.
+
+    `seconds` are its own times, from the whole request to the last byte of the reply.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.script: deque[Reply] = deque()
         self.default: Default = lambda _request: Reply(text="I do not know.")
         self.requests: list[Request] = []
+        self.seconds: list[float] = []
         self.keys: list[str] = []
         self.abandoned = 0
         self.streams = 0
@@ -66,7 +71,9 @@ class ScriptedLlm:
 
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))}
-        request = json.loads(await reader.readexactly(int(fields["content-length"])))
+        body = await reader.readexactly(int(fields["content-length"]))
+        started = time.perf_counter()
+        request = json.loads(body)
         self.requests.append(request)
         self.keys.append(fields.get("authorization", "").removeprefix("Bearer "))
         reply = self.script.popleft() if self.script else self.default(request)
@@ -78,6 +85,7 @@ class ScriptedLlm:
             await _send(writer, reply.status, {"Content-Type": "application/json", **reply.headers}, body)
         else:
             await self._stream(reply, request, reader, writer)
+        self.seconds.append(time.perf_counter() - started)
 
     async def _stream(
         self, reply: Reply, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
