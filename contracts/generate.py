@@ -32,6 +32,8 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.CHUNKS_EMBEDDED: chunks.ChunksEmbedded,
     subjects.QUERIES_ASK: queries.AskQuestion,
     subjects.ANSWERS_TEMPLATE: queries.AnswerEvent,
+    subjects.TOLD_TEMPLATE: queries.AnswerEvent,
+    subjects.LISTENING_TEMPLATE: queries.StillListening,
     **facts.FACT_TYPES,
 }
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {

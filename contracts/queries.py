@@ -16,7 +16,10 @@ TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
 
 
 class AskQuestion(Message):
-    """Answer a question from the documents of a tenant."""
+    """Answer a question from the documents of a tenant.
+
+    With `attended` the work may stop when nobody has said for a while that somebody listens (`StillListening`).
+    """
 
     tenant: str
     query_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
@@ -26,6 +29,13 @@ class AskQuestion(Message):
     conversation_id: str | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
+    attended: bool = False
+
+
+class StillListening(Message):
+    """Somebody reads the events of an answer."""
+
+    query_id: str
 
 
 class Citation(Message):

@@ -16,6 +16,11 @@ CHUNKS_EMBEDDED: Final = "rag.v1.chunks.embedded"
 QUERIES_ASK: Final = "rag.v1.queries.ask"
 ANSWERS_TEMPLATE: Final = "rag.v1.answers.{query_id}"
 ANSWERS_ALL: Final = "rag.v1.answers.*"
+TOLD_TEMPLATE: Final = "rag.v1.told.{query_id}"
+# How the broker builds the subject on which it repeats what ANSWERS has stored.
+TOLD_OF_ANSWERS: Final = "rag.v1.told.{{wildcard(1)}}"
+LISTENING_TEMPLATE: Final = "rag.v1.listening.{query_id}"
+LISTENING_ALL: Final = "rag.v1.listening.*"
 DEAD_TEMPLATE: Final = "rag.v1.dead.{consumer}"
 DEAD_ALL: Final = "rag.v1.dead.*"
 FACTS_ALL: Final = "rag.v1.facts.>"
@@ -64,6 +69,8 @@ HEADER_ERROR: Final = "Rag-Error"
 HEADER_REPLAY_OF: Final = "Rag-Replay-Of"
 HEADER_EXPECTED_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 HEADER_EXPECTED_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
+HEADER_STORED_SEQUENCE: Final = "Nats-Sequence"
+HEADER_STORED_BEHIND: Final = "Nats-Last-Sequence"
 
 HEADER_DEAD_REASON: Final = "Rag-Dead-Reason"
 HEADER_DEAD_CODE: Final = "Rag-Dead-Code"
@@ -107,6 +114,21 @@ def answers(query_id: str) -> str:
     return f"rag.v1.answers.{query_id}"
 
 
+def told(query_id: str) -> str:
+    """Return the subject on which the broker repeats the events of one answer once they are stored."""
+    return f"rag.v1.told.{query_id}"
+
+
+def listening(query_id: str) -> str:
+    """Return the subject on which gateways say that somebody reads the events of one answer."""
+    return f"rag.v1.listening.{query_id}"
+
+
+def query_of(subject: str) -> str:
+    """Return the id of the question that a subject of answers names."""
+    return subject.rpartition(".")[2]
+
+
 def dead(consumer: str) -> str:
     """Return the dead-letter subject of a durable consumer."""
     return f"rag.v1.dead.{consumer}"
@@ -136,6 +158,8 @@ def template_of(subject: str) -> str:
     for prefix, template in (
         (_INGEST_PREFIX, INGEST_TEMPLATE),
         ("rag.v1.answers.", ANSWERS_TEMPLATE),
+        ("rag.v1.told.", TOLD_TEMPLATE),
+        ("rag.v1.listening.", LISTENING_TEMPLATE),
         ("rag.v1.dead.", DEAD_TEMPLATE),
     ):
         if subject.startswith(prefix):

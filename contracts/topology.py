@@ -47,7 +47,10 @@ class Discard(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A JetStream stream; ages and windows in seconds, sizes in bytes."""
+    """A JetStream stream; ages and windows in seconds, sizes in bytes.
+
+    With `repeated_as` the broker repeats every message once it is stored, with its sequence and the one before it.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -59,6 +62,7 @@ class Stream:
     max_age_seconds: float = 0.0
     dedupe_window_seconds: float = DEDUPE_WINDOW_SECONDS
     consumers: tuple["Consumer", ...] = field(default=())
+    repeated_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,8 @@ STREAMS: Final[tuple[Stream, ...]] = (
         max_bytes=128 * MIB,
         max_age_seconds=5 * MINUTE,
         dedupe_window_seconds=120.0,
+        # A reader of the answers' own subject would also see what was refused because another delivery came first.
+        repeated_as=subjects.TOLD_OF_ANSWERS,
     ),
     Stream(
         "DEAD",

@@ -17,7 +17,7 @@ class Answering:
 
     async def answer(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         """Return the answer after sending its events; raises shared.errors when there can be none."""
-        await events.send("accepted")
+        await events.send("accepted", {"collection": question.collection})
         if question.mode != "rag":
             raise Rejected(f"mode {question.mode!r} is not available; use 'rag'", code="not_available", field="mode")
         found = await retrieve(self._ask, question, deadline)

@@ -7,15 +7,18 @@ from typing import Any
 from contracts import topology
 from contracts.queries import AskQuestion
 from services.agent.answering import Answering
+from services.agent.attendance import Attendance
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.generative_writer import GenerativeWriter, WritingLimits
 from services.agent.handlers import AgentHandlers
 from services.agent.metrics import AgentMetrics
 from services.agent.models import language_model
+from services.agent.nats_listeners import hear_listeners
 from services.agent.nats_told import StoredAnswers
 from services.agent.patience import Ask, PatientAsk
 from services.agent.settings import AgentSettings
 from services.agent.writer import Writer
+from shared.messaging.broker import PendingLimits
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import load
@@ -29,7 +32,10 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
         async with AsyncExitStack() as stack:
             ask = PatientAsk(service.requester.ask, patience_seconds=settings.agent_patience_seconds)
             writer = _writer(service, settings, ask, stack)
-            handlers = AgentHandlers(Answering(ask, writer), service.publisher.publish, StoredAnswers(service.client))
+            attendance = Attendance(seconds=settings.agent_unattended_seconds)
+            await hear_listeners(service.client, attendance, PendingLimits.of(settings))
+            publish, recall = service.publisher.publish, StoredAnswers(service.client)
+            handlers = AgentHandlers(Answering(ask, writer), publish, recall, attendance)
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": writer.name}

@@ -1,6 +1,6 @@
 """The events of one answer, numbered from 1 in the order they are sent.
 
-accepted  {}
+accepted  {"collection": the one that was asked for, null = all}
 retrieval {"hits": [{"document_id", "chunk_id", "title", "score"}], "took_ms": {…}}
 delta     {"text"}
 step      {"kind": "restarted"}: the text so far no longer counts, the answer begins anew
@@ -9,6 +9,7 @@ done      Answer
 error     ErrorReply, instead of whatever has not been sent yet
 """
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -94,21 +95,32 @@ class AnswerEvents:
         self._text, self._to_repeat = "", self._told.text
         # Without it another delivery's event of the same number would be taken for this one's.
         self._delivery = secrets.token_hex(4)
+        self._storing: asyncio.Task[None] | None = None
 
     async def send(self, kind: AnswerEventType, data: Mapping[str, Any] | None = None) -> None:
-        """Publish the next event; that a question was accepted, and what was found, is told once."""
+        """Publish the next event; that a question was accepted, and what was found, is told once.
+
+        A sender that is cancelled meanwhile leaves the event to be stored: the next one waits for it.
+        """
         if self._was_told(kind, data or {}):
             return
-        self._sequence += 1
-        query_id = self._question.query_id
-        event = AnswerEvent(query_id=query_id, sequence=self._sequence, type=kind, data=dict(data or {}))
+        if self._storing is not None and not self._storing.done():
+            await asyncio.wait([self._storing])
+        self._storing = asyncio.create_task(self._send(kind, data or {}))
+        self._storing.add_done_callback(_look_at_failure)
+        await asyncio.shield(self._storing)
+
+    async def _send(self, kind: AnswerEventType, data: Mapping[str, Any]) -> None:
+        query_id, sequence = self._question.query_id, self._sequence + 1
+        event = AnswerEvent(query_id=query_id, sequence=sequence, type=kind, data=dict(data))
         headers = {**self._headers, subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE: str(self._stream_sequence)}
         try:
             self._stream_sequence = await self._store(
-                subjects.answers(query_id), event, f"{self._sequence}:{self._delivery}", headers
+                subjects.answers(query_id), event, f"{sequence}:{self._delivery}", headers
             )
         except StreamMoved:
             raise TakenOver(f"another delivery of question {query_id} is at work") from None
+        self._sequence = sequence
 
     async def send_text(self, text: str) -> None:
         """Publish the next piece of the answer's text, less what the caller has read before."""
@@ -154,3 +166,9 @@ class AnswerEvents:
             headers=headers,
         )
         return stored.sequence
+
+
+def _look_at_failure(storing: "asyncio.Task[None]") -> None:
+    """Whoever sent the event may have been cancelled; a failure that nobody takes is logged by the event loop."""
+    if not storing.cancelled():
+        storing.exception()

@@ -8,6 +8,7 @@ from contracts.errors import ErrorReply
 from contracts.facts import QueryAnswered, QueryFailed
 from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
+from services.agent.attendance import Attendance
 from services.agent.events import AnswerEvents, Publish, Recall, Told
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
@@ -16,26 +17,31 @@ from shared.messaging.requests import to_reply
 # Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
 LOOK_SECONDS: Final = 0.25
 LOOKS: Final = 80
+DEFAULT_UNATTENDED_SECONDS: Final = 30.0
 
 
 class AgentHandlers:
     """Questions from the queue."""
 
-    def __init__(self, answering: Answering, publish: Publish, recall: Recall) -> None:
+    def __init__(
+        self, answering: Answering, publish: Publish, recall: Recall, attendance: Attendance | None = None
+    ) -> None:
         self._answering = answering
+        self._attendance = attendance or Attendance(seconds=DEFAULT_UNATTENDED_SECONDS)
         self._publish = publish
         self._recall = recall
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
-        headers = {subjects.HEADER_CORRELATION_ID: delivery.correlation_id}
+        headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
         events = AnswerEvents(self._publish, question, headers, told)
         if told.end is not None:
             await events.announce(_fact_of(told.end, question, delivery))
             return
         try:
-            answer = await self._answering.answer(question, events, delivery.deadline)
+            async with self._attendance.of(question):
+                answer = await self._answering.answer(question, events, delivery.deadline)
         except TakenOver:
             await self._leave(question, events, delivery)
             return
@@ -57,6 +63,14 @@ class AgentHandlers:
                 return
             await asyncio.sleep(LOOK_SECONDS)
         raise TakenOver(f"another delivery of question {question.query_id} is at work")
+
+
+def _headers_for(delivery: Delivery) -> dict[str, str]:
+    """Return what the events say of their question, so that any gateway can go on with the answer."""
+    headers = {subjects.HEADER_CORRELATION_ID: delivery.correlation_id}
+    if deadline := delivery.headers.get(subjects.HEADER_DEADLINE):
+        headers[subjects.HEADER_DEADLINE] = deadline
+    return headers
 
 
 def _fact_of(end: AnswerEvent, question: AskQuestion, delivery: Delivery) -> QueryAnswered | QueryFailed:

@@ -14,6 +14,12 @@ class AgentSettings(PlatformSettings):
     agent_patience_seconds: float = Field(
         default=3.0, ge=0, le=60, description="How long a question waits for a retriever or embedder that is away."
     )
+    agent_unattended_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=600,
+        description="How long an answer that is streamed may have no listener before its work is cancelled.",
+    )
     # Beyond eight the gold sentence of SQuAD 2 is found no more often; each costs the embedder about 4 ms.
     answer_max_embedded_sentences: int = Field(
         default=8, ge=1, le=63, description="Sentences per question that are compared with it by their vectors."

@@ -6,6 +6,7 @@ The `done` event holds the whole answer, so neither the order nor the repetition
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
@@ -20,9 +21,10 @@ from contracts import subjects
 from contracts.codec import DecodeError, decode, first_problem
 from contracts.errors import ErrorReply
 from contracts.queries import Answer, AnswerEvent, AskQuestion
+from services.gateway.answer_streams import AnswerStreams, Events
 from services.gateway.problems import RequestProblem
 from services.gateway.seats import Seats
-from shared.errors import DeadlineExpired, Unavailable
+from shared.errors import DeadlineExpired, PlatformError, Unavailable
 from shared.logs import get_logger
 from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.publishing import Publisher
@@ -40,6 +42,7 @@ class Questions:
         client: Client,
         publisher: Publisher,
         seats: Seats,
+        streams: AnswerStreams,
         *,
         timeout_seconds: float,
         recheck_seconds: float,
@@ -49,6 +52,7 @@ class Questions:
         self._client = client
         self._publisher = publisher
         self._seats = seats
+        self._streams = streams
         self._timeout_seconds = timeout_seconds
         self._recheck_seconds = recheck_seconds
 
@@ -64,6 +68,15 @@ class Questions:
                 with suppress(NatsError):
                     await events.unsubscribe()
         return _answer_in(end)
+
+    def stream(self, question: AskQuestion) -> Events:
+        """Yield the answer's events as they come, None first, once the question is stored, and for each heartbeat.
+
+        The first item raises what keeps the question from being stored, a later one DeadlineExpired (`query_timeout`).
+        An `error` event is yielded: `error_in` says what it means. To be closed by whoever takes it; see AnswerStreams.
+        """
+        attended = question.model_copy(update={"attended": True})
+        return self._streams.begin(question.query_id, partial(self._publish, attended))
 
     async def _subscribe(self, query_id: str) -> Subscription:
         try:
@@ -117,14 +130,14 @@ def _event_in(message: Msg | None) -> AnswerEvent | None:
 
 def _answer_in(end: AnswerEvent) -> Answer:
     if end.type == "error":
-        raise _error_in(end.data)
+        raise error_in(end.data)
     try:
         return Answer.model_validate(end.data)
     except ValidationError as error:
         raise RuntimeError(f"the answer breaks its schema: {first_problem(error)}") from None
 
 
-def _error_in(data: Mapping[str, Any]) -> Exception:
+def error_in(data: Mapping[str, Any]) -> PlatformError:
     """Return the error that an `error` event tells of; one that does not say what kind it is counts as the agent's."""
     try:
         return to_error(ErrorReply.model_validate(data))

@@ -13,7 +13,7 @@ from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.routes import admin, contracts, dead_letters, documents, queries, search
+from services.gateway.routes import admin, answer_events, contracts, dead_letters, documents, queries, search
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
@@ -35,6 +35,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
         beside = [
             asyncio.create_task(gateway.pipeline.keep_sampling()),
             asyncio.create_task(gateway.notices.end_with(service.shutting_down)),
+            asyncio.create_task(gateway.answer_streams.end_with(service.shutting_down)),
         ]
         yield
         for task in beside:
@@ -60,7 +61,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for part in (documents, search, queries, admin, dead_letters, contracts):
+    for part in (documents, search, queries, answer_events, admin, dead_letters, contracts):
         app.include_router(part.router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
     app.router.routes.extend([*own, contracts.docs_assets()])

@@ -7,12 +7,14 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from contracts.retrieval import REINDEX_STEP_SECONDS
+from services.gateway.answer_streams import AnswerStreams
 from services.gateway.answers import Questions
 from services.gateway.components import Components
 from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.nats_answers import StoredAnswers
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
@@ -45,6 +47,7 @@ class Gateway:
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
+    answer_streams: AnswerStreams
     components: Components
     pipeline: Pipeline
     waiting_seats: Seats
@@ -62,6 +65,14 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
     seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
+    answer_streams = AnswerStreams(
+        StoredAnswers(client, pending),
+        seats,
+        timeout_seconds=settings.gateway_query_timeout_seconds,
+        heartbeat_seconds=settings.gateway_heartbeat_seconds,
+        listening_seconds=settings.gateway_listening_seconds,
+        recheck_seconds=settings.gateway_recheck_seconds,
+    )
     components = Components(
         client,
         service.health.report,
@@ -89,10 +100,12 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             client,
             publisher,
             seats,
+            answer_streams,
             timeout_seconds=settings.gateway_query_timeout_seconds,
             recheck_seconds=settings.gateway_recheck_seconds,
             pending=pending,
         ),
+        answer_streams=answer_streams,
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
         waiting_seats=seats,

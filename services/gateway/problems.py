@@ -83,15 +83,16 @@ def install_problems(app: FastAPI) -> None:
 
 def problem_of(error: PlatformError) -> Response:
     """Return the answer to an expected error."""
-    extra: dict[str, Any] = {}
-    if isinstance(error, RequestProblem):
-        extra = {**({"errors": list(error.errors)} if error.errors else {}), **error.extra}
     headers = {}
     if isinstance(error, Retryable | RequestProblem) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
-    if error.field:
-        extra = {"field": error.field, **extra}
-    return problem_response(status_of(error), error.error_code, error.message, extra=extra, headers=headers)
+    status, code = status_of(error), error.error_code
+    return problem_response(status, code, error.message, extra=_extra_of(error), headers=headers)
+
+
+def problem_document(error: PlatformError, trace_id: str) -> dict[str, Any]:
+    """Return an expected error as the problem that an event of a stream carries."""
+    return _document(status_of(error), error.error_code, error.message, trace_id, _extra_of(error))
 
 
 def status_of(error: PlatformError) -> int:
@@ -112,21 +113,32 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return a problem document."""
-    body = {
-        "type": f"urn:rag:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "code": code,
-        "trace_id": current_trace_id(),
-        **(extra or {}),
-    }
+    body = _document(status, code, detail, current_trace_id(), extra or {})
     return Response(json_bytes(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def internal_error() -> Response:
     """Return the answer to an unexpected error; what it was stays in the log."""
     return problem_response(500, "internal_error", "the gateway failed; its log has the details under this trace id")
+
+
+def _document(status: int, code: str, detail: str, trace_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": f"urn:rag:problem:{code}",
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "trace_id": trace_id,
+        **extra,
+    }
+
+
+def _extra_of(error: PlatformError) -> dict[str, Any]:
+    field = {"field": error.field} if error.field else {}
+    if not isinstance(error, RequestProblem):
+        return field
+    return {**field, **({"errors": list(error.errors)} if error.errors else {}), **error.extra}
 
 
 async def _on_platform_error(_request: Request, error: Exception) -> Response:

@@ -68,6 +68,13 @@ class GatewaySettings(PlatformSettings):
     gateway_heartbeat_seconds: float = Field(
         default=15.0, gt=0, le=300, description="Pause between the comments that keep an event stream open."
     )
+    gateway_listening_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        le=300,
+        description="Pause between two words to the agent that somebody reads an answer; a third of "
+        "RAG_AGENT_UNATTENDED_SECONDS.",
+    )
     gateway_recheck_seconds: float = Field(
         default=5.0, gt=0, le=60, description="How often who waits looks again, in case a notice was lost."
     )

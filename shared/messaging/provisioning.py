@@ -15,6 +15,7 @@ from nats.js.api import (
     DeliverPolicy,
     DiscardPolicy,
     ObjectStoreConfig,
+    RePublish,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -37,6 +38,7 @@ _CHECKED_STREAM_FIELDS: Final = (
     "max_age",
     "duplicate_window",
     "num_replicas",
+    "republish",
 )
 _INGEST: Final = next(stream for stream in STREAMS if stream.name == INTAKE.stream)
 _CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
@@ -112,6 +114,7 @@ def stream_config(stream: Stream, replicas: int) -> StreamConfig:
         duplicate_window=stream.dedupe_window_seconds,
         num_replicas=replicas,
         allow_direct=True,
+        republish=RePublish(src=stream.subjects[0], dest=stream.repeated_as) if stream.repeated_as else None,
     )
 
 
@@ -221,9 +224,9 @@ async def _own_stream_drift(jetstream: JetStreamContext, stream: Stream, replica
         return [_missing_stream(stream)]
     wanted = stream_config(stream, replicas)
     return [
-        f"stream {stream.name}: {name} is {getattr(actual, name)!s}, declared {getattr(wanted, name)!s}"
+        f"stream {stream.name}: {name} is {_stream_field(actual, name)!s}, declared {_stream_field(wanted, name)!s}"
         for name in _CHECKED_STREAM_FIELDS
-        if getattr(actual, name) != getattr(wanted, name)
+        if _stream_field(actual, name) != _stream_field(wanted, name)
     ]
 
 
@@ -238,6 +241,12 @@ async def _consumer_drift(jetstream: JetStreamContext, consumer: Consumer) -> li
         for name in _CHECKED_CONSUMER_FIELDS
         if _field(actual, name) != _field(wanted, name)
     ]
+
+
+def _stream_field(config: StreamConfig, name: str) -> object:
+    if name == "republish":
+        return config.republish and f"{config.republish.src} as {config.republish.dest}"
+    return getattr(config, name)
 
 
 def _field(config: ConsumerConfig, name: str) -> object:

@@ -184,7 +184,7 @@ def to_reply(error: Exception) -> ErrorReply:
     )
 
 
-def to_error(reply: ErrorReply) -> Exception:
+def to_error(reply: ErrorReply) -> PlatformError:
     """Return the error that a reply stands for."""
     if reply.kind == "retryable":
         kind = Overloaded if reply.code == Overloaded.code else Unavailable

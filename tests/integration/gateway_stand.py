@@ -5,13 +5,14 @@ The stand-ins speak the real protocol over the broker and keep real state; only 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import httpx
 import nats
+from fastapi import FastAPI
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from opentelemetry.metrics import NoOpMeter
@@ -185,9 +186,17 @@ class Agent:
                     question = decode(AskQuestion, message.data)
                     self.questions.append((question, dict(message.headers or {})))
                     for event in self.events:
-                        told = event.model_copy(update={"query_id": question.query_id})
-                        await jetstream.publish(subjects.answers(question.query_id), encode(told))
+                        await self.tell(question.query_id, event, message.headers)
                     await message.ack()
+
+    async def tell(self, query_id: str, event: AnswerEvent, headers: Mapping[str, str] | None = None) -> None:
+        """Publish one event of an answer, as the agent does; `headers` are the question's."""
+        kept = {subjects.HEADER_TENANT: TENANT}
+        for name in (subjects.HEADER_TENANT, subjects.HEADER_CORRELATION_ID, subjects.HEADER_DEADLINE):
+            if headers and name in headers:
+                kept[name] = headers[name]
+        told = event.model_copy(update={"query_id": query_id})
+        await self.client.jetstream().publish(subjects.answers(query_id), encode(told), headers=kept)
 
 
 @dataclass
@@ -202,6 +211,14 @@ class Stand:
     retriever: Retriever
     agent: Agent
     gateway: Gateway
+
+    @property
+    def app(self) -> FastAPI:
+        """Return the gateway's app, to be served over real connections."""
+        transport = self.http._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        assert isinstance(transport.app, FastAPI)
+        return transport.app
 
     async def publish_fact(self, fact: Fact) -> None:
         """Publish a fact as the service that knows it would."""

@@ -248,7 +248,7 @@ async def test_a_question_to_a_collection_that_does_not_exist_says_so(stand: Sta
         ({"question": ""}, "question", "invalid_request"),
         ({"question": "x" * 8001}, "question", "invalid_request"),
         ({"question": "x", "conversation_id": "a b"}, "conversation_id", "invalid_request"),
-        ({"question": "x", "stream": True}, "stream", "not_available"),
+        ({"question": "x", "stream": "yes"}, "stream", "invalid_request"),
         ({"question": "x", "mode": "agent"}, "mode", "not_available"),
     ],
 )

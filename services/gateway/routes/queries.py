@@ -7,11 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.queries import AskQuestion
+from services.gateway.answer_events import Telling, query_answer
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.problems import not_available
 from services.gateway.replies import message_reply
+from services.gateway.routes.answer_events import ANSWER_STREAM, stream_answer
 from services.gateway.schemas import QueryAnswer, QueryBody
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
@@ -23,10 +25,13 @@ router = APIRouter(tags=["questions"], responses=PROBLEMS)
     "/v1/query",
     summary="Ask a question",
     openapi_extra=body_of(QueryBody),
-    responses={200: {"model": QueryAnswer}},
+    responses={200: {"model": QueryAnswer, "content": ANSWER_STREAM["content"]}},
 )
 async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Response:
-    """Return an answer that cites its sources, or one that says that the documents hold none."""
+    """Return an answer that cites its sources, or one that says that the documents hold none.
+
+    With `stream` its events come as server-sent events, as `GET /v1/queries/{id}/events` describes them.
+    """
     body = await read_json(request, QueryBody)
     _require_available(body)
     question = AskQuestion(
@@ -39,20 +44,15 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
         top_k=body.top_k,
         filter=body.filter,
     )
+    if body.stream:
+        return await stream_answer(gateway, question)
     answer = await gateway.questions.ask(question)
     if not answer.answered and body.collection is not None:
         await gateway.reads.require_collection(tenant, body.collection)
-    reply = QueryAnswer.model_construct(
-        id=question.query_id,
-        **dict(answer),
-        conversation_id=body.conversation_id,
-        trace_id=current_trace_id(),
-    )
-    return message_reply(reply)
+    telling = Telling(question.query_id, current_trace_id(), body.conversation_id)
+    return message_reply(query_answer(answer, telling))
 
 
 def _require_available(body: QueryBody) -> None:
-    if body.stream:
-        raise not_available("stream", "streaming is not available yet; leave `stream` out")
     if body.mode != "rag":
         raise not_available("mode", f"mode {body.mode!r} is not available yet; use `rag`")
