@@ -31,6 +31,9 @@ CITY = {
     "additionalProperties": False,
 }
 
+# It cannot be ended before there are so many.
+LONG_LIST = {"type": "array", "items": {"type": "integer"}, "minItems": 400}
+
 
 async def ask(model: LanguageModel, request: ChatRequest) -> tuple[list[str], Completion]:
     *pieces, completion = [piece async for piece in model.stream(request)]
@@ -104,11 +107,12 @@ async def test_a_request_that_is_too_long_is_told_as_that(model: LanguageModel, 
     assert (await ask(model, QUESTION))[1].text
 
 
-async def test_an_answer_that_fills_the_window_ends_and_says_so(model: LanguageModel) -> None:
-    full = ChatMessage("user", "Count from 1 to 500, with commas. " + "a b " * 290)
-    _, completion = await ask(model, replace(COUNTING, messages=(full,)))
+async def test_an_answer_that_fills_the_window_ends_and_says_so(model: LanguageModel, llama: LlamaServer) -> None:
+    full = ChatMessage("user", "Count from 1 to 500. " + "a b " * 290)
+    _, completion = await ask(model, replace(COUNTING, messages=(full,), response_schema=LONG_LIST))
     assert completion.finish == "length"
-    assert completion.usage.output_tokens < COUNTING.max_output_tokens
+    usage = completion.usage
+    assert usage.input_tokens + usage.output_tokens == llama.window_tokens
 
 
 async def test_a_caller_who_leaves_stops_the_work(model: LanguageModel, llama: LlamaServer) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.load.answers_parts import times_to_first_piece
 from tests.load.answers_report import rows
@@ -29,6 +30,7 @@ from tests.load.machine import describe_machine
 from tests.load.made_documents import document, question
 from tests.load.overload import begin, result_of
 from tests.load.overload_report import table
+from tests.load.process_watch import services
 from tests.load.reference import Reference
 from tests.load.scifact import read_jsonl
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform
@@ -100,15 +102,24 @@ class Bench:
 
     def _ask(self, users: int, questions: int, *options: str) -> dict[str, Any]:
         self._endpoint.report()
+        before = processor_seconds(self._platform)
         numbers = ("--users", str(users), "--questions", str(questions), "--collection", self._collection)
         asking = begin("answers_users", "--url", self._platform.url, "--texts", str(self._texts), *numbers, *options)
         found = result_of(asking, RUN_SECONDS)
-        return {**found, "endpoint": self._endpoint.report()}
+        used = {name: spent - before[name] for name, spent in processor_seconds(self._platform).items()}
+        return {**found, "endpoint": self._endpoint.report(), "processor_seconds": used}
+
+
+def processor_seconds(platform: RunningPlatform) -> dict[str, float]:
+    """Return what each process has taken of the processors since it began."""
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in services(platform).items()}
+    return {name: spent.user + spent.system for name, spent in times.items()}
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything once and return the figures."""
     documents, questions = material(arguments.data)
+    documents = documents[: arguments.documents]
     random.Random(7).shuffle(questions)
     texts, data = folder / "questions.json", arguments.index or folder / "data"
     collection = arguments.data.name if arguments.data else MADE
@@ -165,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of SciFact; none = made documents")
     parser.add_argument("--index", type=Path, help="folder that keeps the filled platform")
+    parser.add_argument("--documents", type=int, help="the first N only, to try something out")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--keep", action="store_true", help="keep the figures in docs/benchmarks/answers.json")
     arguments = parser.parse_args()

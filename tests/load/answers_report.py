@@ -1,6 +1,7 @@
 """The table of a run of answers: what was found, beside its limit and what it is made of."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -84,14 +85,17 @@ def _agent(run: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def _costs(figures: Mapping[str, Any]) -> Iterator[Row]:
-    """Yield what measuring itself took of the same processors."""
+    """Yield what an answer costs of the processors, and what measuring took of the same ones."""
     runs = list(chain.from_iterable(figures["first_delta"].values()))
     answers = sum(len(run["end_ms"]) + run["declined"] for run in runs)
-    for name, spent in (
-        ("users", sum(run["cpu_seconds"] for run in runs)),
-        ("endpoint", sum(run["endpoint"]["cpu_seconds"] for run in runs)),
-    ):
-        yield Row(f"processor time of the {name}, ms an answer", f"{spent * 1000 / max(1, answers):.2f}")
+    spent: Counter[str] = Counter()
+    for run in runs:
+        spent.update(run["processor_seconds"])
+    listed = ", ".join(f"{name} {seconds * 1000 / max(1, answers):.1f}" for name, seconds in spent.most_common())
+    yield Row("processor time of an answer, ms", f"{spent.total() * 1000 / max(1, answers):.1f}: {listed}")
+    users = sum(run["cpu_seconds"] for run in runs) * 1000 / max(1, answers)
+    endpoint = sum(run["endpoint"]["cpu_seconds"] for run in runs) * 1000 / max(1, answers)
+    yield Row("beside it: the users', the endpoint's", f"{users:.2f}, {endpoint:.2f}")
 
 
 def _spread(rounds: Sequence[Sequence[float]]) -> str:
