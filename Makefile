@@ -81,14 +81,14 @@ eval: .set-up-dev ## Search and answers on every dataset in a folder (DATA=folde
 bench-overload: .set-up-dev ## 50,000 documents as fast as they are taken, beside search, some 8 minutes (ARGS="--whole --keep")
 	@exec $(BIN)/python -m tests.load.overload $(ARGS)
 
-.PHONY: bench-answers
-bench-answers: .set-up-dev ## Time to the first word, cached answers, agent steps, some 5 minutes and the ingest (DATA=folder of SciFact)
-	@exec $(BIN)/python -m tests.load.answers $(if $(DATA),--data "$(DATA)") $(ARGS)
-
 .PHONY: bench-documents
 bench-documents: .set-up-dev ## Words found in documents, by format (DATA=folder with expected_words.jsonl)
 	@test -n "$(DATA)" || { echo "bench-documents: give the folder that holds expected_words.jsonl: make bench-documents DATA=..." >&2; exit 2; }
 	@exec $(BIN)/python -m tests.load.document_words --data "$(DATA)"
+
+.PHONY: bench-answers
+bench-answers: .set-up-dev ## Time to the first word, cached answers, agent steps, some 5 minutes and the ingest (DATA=folder of SciFact)
+	@exec $(BIN)/python -m tests.load.answers $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 ##@ Check
 
