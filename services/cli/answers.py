@@ -1,30 +1,88 @@
 """An answer in a terminal: the text with its markers, then what the markers stand for."""
 
 import json
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from rich.padding import Padding
 from rich.text import Text
 
-from services.cli.terminal import one_line, printable, show
+from services.cli.answer_stream import StreamEvent
+from services.cli.terminal import err, one_line, printable, show
 
+RESTARTED = "(the answer begins again)"
 NO_ANSWER = "No answer found in the documents."
 
 
-def print_answer(reply: dict[str, Any], *, verbose: bool) -> None:
-    """Print the reply to a question."""
+async def print_answer_as_it_comes(events: AsyncIterator[StreamEvent], *, verbose: bool) -> None:
+    """Print the text of an answer while it is written, then its sources."""
+    text = _LiveText()
+    try:
+        async for event in events:
+            if event.type == "delta":
+                text.add(str(event.data.get("text", "")))
+            elif event.type == "step" and event.data.get("kind") == "restarted":
+                text.restart()
+            elif event.type == "done":
+                text.end(event.data)
+                _print_sources(event.data, verbose=verbose)
+    finally:
+        text.break_line()
+
+
+class _LiveText:
+    """What was printed of an answer that is not yet whole."""
+
+    def __init__(self) -> None:
+        self._printed = ""
+        self._in_line = False
+
+    def add(self, piece: str) -> None:
+        """Print a piece at once."""
+        if not self._printed:
+            piece = piece.lstrip()
+        self._write(printable(piece))
+        self._printed += piece
+
+    def restart(self) -> None:
+        """Say that what was printed does not count."""
+        if self._printed:
+            self.break_line()
+            err().print(RESTARTED, style="dim")
+        self._printed = ""
+
+    def end(self, reply: dict[str, Any]) -> None:
+        """Complete the text of the whole answer, whatever came of it before."""
+        whole = str(reply.get("answer") or "").strip()
+        if not reply.get("answered") and not self._printed:
+            whole = NO_ANSWER
+        if not whole.startswith(self._printed.rstrip()):
+            self.restart()
+        self.add(whole[len(self._printed) :])
+        self.break_line()
+
+    def break_line(self) -> None:
+        """Begin a new line, unless one has just begun."""
+        if self._in_line:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        if text:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            self._in_line = not text.endswith("\n")
+
+
+def _print_sources(reply: dict[str, Any], *, verbose: bool) -> None:
+    if reply.get("answered") and reply.get("citations"):
+        show("\nSources")
+        for citation in reply["citations"]:
+            _print_citation(citation)
     if verbose:
+        show("")
         for line in _steps(reply):
             show(line, soft_wrap=True)
-    if not reply.get("answered"):
-        show(NO_ANSWER)
-        return
-    show(printable(reply["answer"]).strip(), soft_wrap=True)
-    if reply.get("citations"):
-        show("\nSources")
-    for citation in reply.get("citations", []):
-        _print_citation(citation)
 
 
 def _print_citation(citation: dict[str, Any]) -> None:
@@ -42,4 +100,4 @@ def _steps(reply: dict[str, Any]) -> Iterator[str]:
         yield f"{number}. {one_line(name)} {one_line(json.dumps(rest, ensure_ascii=False), 400)}"
     usage = "".join(f", {one_line(name)} {value:g}" for name, value in (reply.get("usage") or {}).items())
     cached = "cached, " if reply.get("cached") else ""
-    yield f"{cached}trace {one_line(reply.get('trace_id', '-'))}{usage}\n"
+    yield f"{cached}trace {one_line(reply.get('trace_id', '-'))}{usage}"

@@ -20,13 +20,12 @@ def ask(
 ) -> None:
     """Answer a question from the documents, and cite them."""
     # Imports the HTTP client and rich, which takes half a second that `rag --help` shall not.
-    from services.cli.answers import print_answer
-    from services.cli.asking import ask_gateway
+    from services.cli.answers import print_answer_as_it_comes
+    from services.cli.asking import ask_gateway, stream_answer
     from services.cli.terminal import print_json
 
     body = {"question": question, "collection": collection, "top_k": top_k, "filter": parse_filter(filter_json)}
-    reply = ask_gateway(url, "/v1/query", body)
     if as_json:
-        print_json(reply)
+        print_json(ask_gateway(url, "/v1/query", body))
     else:
-        print_answer(reply, verbose=verbose)
+        stream_answer(url, body, lambda events: print_answer_as_it_comes(events, verbose=verbose))

@@ -1,9 +1,11 @@
 """One question to the gateway, from the synchronous code of a command."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
+from services.cli.answer_stream import StreamEvent, answer_events
 from services.cli.client import Gateway
 
 # A model behind the agent may take its time.
@@ -19,6 +21,19 @@ def ask_gateway(url: str, path: str, body: Mapping[str, Any]) -> Any:
             return await gateway.post(path, fields)
 
     return asyncio.run(post())
+
+
+def stream_answer(
+    url: str, body: Mapping[str, Any], take: Callable[[AsyncIterator[StreamEvent]], Awaitable[None]]
+) -> None:
+    """Ask a question and have `take` called with the events of its answer; fields that are None are left out."""
+    fields = {name: value for name, value in body.items() if value is not None}
+
+    async def stream() -> None:
+        async with Gateway(url) as gateway, aclosing(answer_events(gateway, fields)) as events:
+            await take(events)
+
+    asyncio.run(stream())
 
 
 def read_gateway(url: str, path: str, params: Mapping[str, Any] | None = None) -> Any:

@@ -1,7 +1,8 @@
 """The gateway's HTTP API as the commands see it."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
@@ -89,9 +90,34 @@ class Gateway:
         timeout = httpx.Timeout(timeout_seconds or self._timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
         return _reply(await self._send("POST", path, params=_given(params), headers=fields, timeout=timeout, **content))
 
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence_seconds: float,
+    ) -> AsyncGenerator[bytes]:
+        """Yield a reply piece by piece as it comes; one that says nothing for so long is broken off."""
+        timeout = httpx.Timeout(silence_seconds, connect=CONNECT_TIMEOUT_SECONDS)
+        with self._explained(method, path):
+            async with self._http.stream(method, path, json=body, headers=headers, timeout=timeout) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise _problem(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
+
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
+        with self._explained(method, path):
             return await self._http.request(method, path, **options)
+
+    @contextmanager
+    def _explained(self, method: str, path: str) -> Iterator[None]:
+        """Say what a failed connection means and what to do."""
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise GatewayUnreachable(
                 f"no gateway at {self.url}; start it with `rag up`, or name another with --url"
@@ -136,6 +162,17 @@ def _reply(response: httpx.Response) -> Any:
         except ValueError:
             raise CommandError(f"what answers at {response.url} is not the platform: its reply is not JSON") from None
     raise _problem(response)
+
+
+def problem_in(body: Mapping[str, Any]) -> Problem:
+    """Return the problem that an event of a stream tells of."""
+    return Problem(
+        status=int(body.get("status") or httpx.codes.INTERNAL_SERVER_ERROR),
+        code=str(body.get("code") or "error"),
+        detail=one_line(body.get("detail") or body.get("title") or "the gateway did not say what went wrong", 500),
+        trace_id=str(body.get("trace_id") or ""),
+        retry_after_seconds=None,
+    )
 
 
 def _problem(response: httpx.Response) -> Problem:

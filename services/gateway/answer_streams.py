@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -124,17 +124,27 @@ class AnswerStreams:
                 self._feeds.add(feed)
                 if self._ended:
                     feed.end()
-                listening = asyncio.create_task(self._keep_listening(query_id))
                 try:
-                    yield feed
+                    with self.listening(query_id, at_once=not is_new):
+                        yield feed
                 finally:
-                    listening.cancel()
                     self._feeds.discard(feed)
 
-    async def _keep_listening(self, query_id: str) -> None:
-        while True:
-            await self._answers.say_listening(query_id)
-            await asyncio.sleep(self._listening_seconds)
+    @contextmanager
+    def listening(self, query_id: str, *, at_once: bool = False) -> Iterator[None]:
+        """Have whoever works on an answer hear now and then, while the block runs, that somebody waits for it."""
+
+        async def keep_saying() -> None:
+            await asyncio.sleep(0 if at_once else self._listening_seconds)
+            while True:
+                await self._answers.say_listening(query_id)
+                await asyncio.sleep(self._listening_seconds)
+
+        saying = asyncio.create_task(keep_saying())
+        try:
+            yield
+        finally:
+            saying.cancel()
 
     async def _follow(self, feed: AnswerFeed, deadline: float) -> Events:
         event = None

@@ -57,9 +57,12 @@ class Questions:
         self._recheck_seconds = recheck_seconds
 
     async def ask(self, question: AskQuestion) -> Answer:
-        """Return the answer; raises what the agent raised, DeadlineExpired with code `query_timeout` without one."""
+        """Return the answer; raises what the agent raised, DeadlineExpired with code `query_timeout` without one.
+
+        Cancelled, the agent's work ends too, once it has not heard for a while that somebody waits.
+        """
         deadline = time.time() + self._timeout_seconds
-        with self._seats.taken():
+        with self._seats.taken(), self._streams.listening(question.query_id):
             events = await self._subscribe(question.query_id)
             try:
                 await self._publish(question, deadline)
@@ -75,8 +78,7 @@ class Questions:
         The first item raises what keeps the question from being stored, a later one DeadlineExpired (`query_timeout`).
         An `error` event is yielded: `error_in` says what it means. To be closed by whoever takes it; see AnswerStreams.
         """
-        attended = question.model_copy(update={"attended": True})
-        return self._streams.begin(question.query_id, partial(self._publish, attended))
+        return self._streams.begin(question.query_id, partial(self._publish, question))
 
     async def _subscribe(self, query_id: str) -> Subscription:
         try:
@@ -91,7 +93,7 @@ class Questions:
         }
         await self._publisher.publish(
             subjects.QUERIES_ASK,
-            question,
+            question.model_copy(update={"attended": True}),
             tenant=question.tenant,
             message_id=question.query_id,
             headers=headers,

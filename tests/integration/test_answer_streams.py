@@ -226,7 +226,9 @@ async def test_an_answer_that_is_not_kept_any_more_is_not_found(streaming: Strea
 
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "٣", "9" * 30, ""])
 async def test_an_event_id_that_is_none_is_refused(streaming: Streaming, last: str) -> None:
-    response = await streaming.http.get("/v1/queries/q/events", headers={"Last-Event-ID": last.encode()})
+    response = await streaming.http.get(
+        "/v1/queries/q/events", headers=httpx.Headers({"Last-Event-ID": last}, encoding="utf-8")
+    )
     assert (response.status_code, response.json()["field"]) == (422, "Last-Event-ID")
 
 

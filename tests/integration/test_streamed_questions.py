@@ -120,3 +120,13 @@ async def test_a_reader_who_comes_back_in_time_gets_the_whole_answer(path: Path)
     await eventually(lambda: settled(path.client), "the question is settled")
     (fact,) = await facts_of(path.client)
     assert isinstance(fact, QueryAnswered)
+
+
+async def test_a_caller_who_leaves_while_it_waits_for_the_whole_answer_frees_the_model_too(path: Path) -> None:
+    path.llm.script.append(Reply(text=WRITTEN, gap=BLOCKED_SECONDS))
+    waiting = asyncio.create_task(path.http.post("/v1/query", json={**QUESTION, "stream": False}))
+    await eventually(lambda: path.llm.streams == 1, "the model writes")
+    await asyncio.sleep(2 * UNATTENDED_SECONDS)
+    assert path.llm.abandoned == 0, "as long as somebody waits the model writes on"
+    waiting.cancel()
+    await eventually(lambda: path.llm.abandoned == 1, "the model's endpoint hears that nobody waits any more")

@@ -11,6 +11,7 @@ from services.gateway.answer_events import Telling, query_answer
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.presence import while_connected
 from services.gateway.problems import not_available
 from services.gateway.replies import message_reply
 from services.gateway.routes.answer_events import ANSWER_STREAM, stream_answer
@@ -46,7 +47,7 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
     )
     if body.stream:
         return await stream_answer(gateway, question)
-    answer = await gateway.questions.ask(question)
+    answer = await while_connected(request, gateway.questions.ask(question))
     if not answer.answered and body.collection is not None:
         await gateway.reads.require_collection(tenant, body.collection)
     telling = Telling(question.query_id, current_trace_id(), body.conversation_id)

@@ -12,11 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contracts.documents import UpsertInput
 from shared.version import VERSION
+from tests.integration.cli.fake_answers import FakeAnswers
 from tests.integration.cli.fake_letters import TRACE_ID, FakeLetters, letter_routes, problem
 
 
@@ -40,6 +41,7 @@ class FakeGateway:
     comparisons: list[Any] = field(default_factory=list)
     reindex_requests: list[dict[str, Any]] = field(default_factory=list)
     letters: FakeLetters = field(default_factory=FakeLetters)
+    answers: FakeAnswers = field(default_factory=FakeAnswers)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def app(self) -> Starlette:
@@ -51,6 +53,7 @@ class FakeGateway:
                 Route("/v1/documents/{document_id:path}", self.read),
                 Route("/v1/search", self.search, methods=["POST"]),
                 Route("/v1/query", self.query, methods=["POST"]),
+                Route("/v1/queries/q1/events", self.answers.resume),
                 Route("/v1/collections", self.collections),
                 Route("/v1/admin/pipeline", self.pipeline),
                 Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
@@ -125,8 +128,13 @@ class FakeGateway:
         reranked = {"reranked": False} if body.get("rerank") else {}
         return JSONResponse({"hits": hits, "took_ms": {"total": 1.0}, "trace_id": TRACE_ID, **reranked})
 
-    async def query(self, request: Request) -> JSONResponse:
+    async def query(self, request: Request) -> Response:
         body = self.bodies["query"] = await request.json()
+        if body.get("stream"):
+            return self.answers.begin(body["question"], self._answer(body))
+        return JSONResponse(self._answer(body))
+
+    def _answer(self, body: dict[str, Any]) -> dict[str, Any]:
         answered = body["question"] != "unknown"
         citation = {
             "n": 1,
@@ -135,19 +143,17 @@ class FakeGateway:
             "title": "The guide",
             "uri": "file:guide/a.md",
         }
-        return JSONResponse(
-            {
-                "id": "q1",
-                "answer": "Brokers keep messages [1]." if answered else "",
-                "answered": answered,
-                "citations": [{**citation, "quote": "A broker keeps\nmessages."}] if answered else [],
-                "steps": [{"name": "retrieve", "hits": 3}],
-                "usage": {"total_tokens": 12.0},
-                "cached": False,
-                "conversation_id": None,
-                "trace_id": TRACE_ID,
-            }
-        )
+        return {
+            "id": "q1",
+            "answer": "Brokers keep messages [1]." if answered else "",
+            "answered": answered,
+            "citations": [{**citation, "quote": "A broker keeps\nmessages."}] if answered else [],
+            "steps": [{"name": "retrieve", "hits": 3}],
+            "usage": {"total_tokens": 12.0},
+            "cached": False,
+            "conversation_id": None,
+            "trace_id": TRACE_ID,
+        }
 
     async def collections(self, _request: Request) -> JSONResponse:
         one = {"name": "default", "documents": 3, "chunks": 12, "by_status": {"indexed": 2, "failed": 1}}

@@ -87,3 +87,77 @@ def test_an_unknown_document_is_a_failure(rag: Rag) -> None:
     told = rag("documents", "unknown-1")
     assert told.code == 1
     assert "there is no document unknown-1 [not_found" in told.err
+
+
+@pytest.mark.parametrize(
+    "broken", [[5], [-5], [4, 1, 1], [6]], ids=["between", "within an event", "often", "at the end"]
+)
+def test_a_broken_connection_is_gone_on_with_by_itself(
+    rag: Rag, gateway: FakeGateway, broken: list[int | None]
+) -> None:
+    gateway.answers.breaks = list(broken)
+    told = rag("ask", "what do brokers do?")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.splitlines()[0] == "Brokers keep messages [1]."
+    assert len(gateway.answers.resumed) == len(broken)
+    assert gateway.answers.resumed[0] == str(abs(broken[0] or 0))
+
+
+def test_a_gateway_that_starts_again_is_waited_for(rag: Rag, gateway: FakeGateway) -> None:
+    gateway.answers.breaks, gateway.answers.refusals = [3], [503, 503]
+    assert rag("ask", "what do brokers do?").out.splitlines()[0] == "Brokers keep messages [1]."
+    assert gateway.answers.resumed == ["3", "3", "3"]
+
+
+def test_an_answer_that_is_not_kept_any_more_is_a_failure(rag: Rag, gateway: FakeGateway) -> None:
+    gateway.answers.breaks, gateway.answers.refusals = [4], [404]
+    told = rag("ask", "what do brokers do?")
+    assert told.code == 1
+    assert told.out == "Brokers keep\n"
+    assert "query_not_found" in told.err
+
+
+def test_a_connection_that_breaks_without_end_is_given_up(
+    rag: Rag, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.cli.answer_stream.FIRST_PAUSE_SECONDS", 0.001)
+    gateway.answers.breaks = [3, *[0] * 20]
+    told = rag("ask", "what do brokers do?")
+    assert told.code == 1
+    assert "broke" in told.err
+    assert len(gateway.answers.resumed) < 10
+
+
+def test_a_question_whose_connection_breaks_before_it_was_accepted_is_not_asked_twice(
+    rag: Rag, gateway: FakeGateway
+) -> None:
+    gateway.answers.breaks = [0]
+    assert rag("ask", "what do brokers do?").code == 1
+    assert gateway.answers.resumed == []
+
+
+def test_text_that_does_not_count_any_more_is_said_to_be_void(rag: Rag, gateway: FakeGateway) -> None:
+    answer = {"answer": "Right \u2028 text.", "answered": True, "citations": []}
+    gateway.answers.events = [
+        ("delta", {"text": "Wrong "}),
+        ("step", {"kind": "restarted"}),
+        ("delta", {"text": "Right \u2028 text."}),
+        ("done", answer),
+    ]
+    told = rag("ask", "what?")
+    assert told.out == "Wrong \nRight \u2028 text.\n"
+    assert told.err == "(the answer begins again)\n"
+
+
+def test_an_answer_of_which_nothing_was_written_before_its_end_is_printed_whole(rag: Rag, gateway: FakeGateway) -> None:
+    gateway.answers.events = [("done", {"answer": "From \x1b[2Jthe cache.", "answered": True, "citations": []})]
+    assert rag("ask", "what?").out == "From \N{REPLACEMENT CHARACTER}[2Jthe cache.\n"
+
+
+def test_an_error_in_the_middle_ends_the_line_and_says_why(rag: Rag, gateway: FakeGateway) -> None:
+    error = {"status": 503, "code": "llm_unavailable", "detail": "the model is away", "trace_id": TRACE_ID}
+    gateway.answers.events = [("delta", {"text": "Half a"}), ("error", error)]
+    told = rag("ask", "what?")
+    assert (told.code, told.out) == (1, "Half a\n")
+    assert told.err == f"rag: the model is away [llm_unavailable, trace {TRACE_ID}]\n"
+    assert gateway.answers.resumed == []
