@@ -98,7 +98,8 @@ class GenerativeWriter:
         await self._settle(cited, embedding_model, deadline)
         self._metrics.invented_markers.add(cited.invented)
         citations = cited.citations
-        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=_told(usage))
+        told = {**_told(usage), "invented_markers": cited.invented}
+        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=told)
 
     async def _stream(
         self,
