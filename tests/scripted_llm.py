@@ -22,8 +22,8 @@ class Reply:
     """One answer; times in seconds.
 
     `text` is streamed in `pieces` (words by default). `cut_after` pieces the connection breaks; `garbage` takes the
-    place of the body; `pause` comes before the first piece, `gap` before every other one. Without `finish` it just
-    ends.
+    place of the body; `pause` comes before the first piece, `gap` before every other one, `linger` behind the last one,
+    before the stream ends. Without `finish` it just ends.
     """
 
     text: str = ""
@@ -34,6 +34,7 @@ class Reply:
     error: dict[str, Any] = field(default_factory=dict)
     pause: float = 0.0
     gap: float = 0.0
+    linger: float = 0.0
     cut_after: int | None = None
     garbage: bytes | None = None
     finish: str | None = "stop"
@@ -46,7 +47,8 @@ Default = Callable[[Request], Reply]
 class ScriptedLlm:
     """A running endpoint; `requests` are the bodies it was sent, `abandoned` counts callers who left in the middle.
 
-    `seconds` are its own times, from the whole request to the last byte of the reply.
+    `connections` counts those that were made. `seconds` are its own times, from the whole request to the last byte of
+    the reply.
     """
 
     def __init__(self) -> None:
@@ -57,10 +59,12 @@ class ScriptedLlm:
         self.seconds: list[float] = []
         self.keys: list[str] = []
         self.abandoned = 0
+        self.connections = 0
         self.streams = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode(), reader, writer)
@@ -108,6 +112,8 @@ class ScriptedLlm:
                 data = f"data: {chunk}\n\n".encode()
                 writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
                 await writer.drain()
+            if reply.linger:
+                await asyncio.wait([gone], timeout=reply.linger)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
         finally:

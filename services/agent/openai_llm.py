@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -43,6 +43,8 @@ _TOO_LONG: Final = re.compile(
 _MAX_TEXT_CHARACTERS: Final = 1_000_000
 _MAX_TOOL_CALLS: Final = 128
 _END: Final = b"[DONE]"
+# The end of the stream mostly comes in the same packet; nobody shall wait for one that does not.
+_READ_OUT_SECONDS: Final = 0.05
 _NO_ROOM: Final = "the question and its context do not fit into the model's window"
 _RUBBISH: Final = "the language model answered something that is no answer"
 
@@ -117,6 +119,7 @@ class OpenAILanguageModel:
             async for piece in pieces:
                 for event in _complete(events, piece):
                     if event == _END:
+                        await _read_out(pieces)
                         return
                     yield _chunk_of(event)
 
@@ -214,6 +217,14 @@ class _Answer:
                 call[1] = function.get("name") or call[1]
                 call[2] += function.get("arguments") or ""
                 self.characters += len(function.get("arguments") or "")
+
+
+async def _read_out(pieces: AsyncGenerator[bytes]) -> None:
+    """Read what still belongs to an answer that is complete: without it the connection could not be used again."""
+    with suppress(TimeoutError, LlmUnavailable):
+        async with asyncio.timeout(_READ_OUT_SECONDS):
+            async for _ in pieces:
+                pass
 
 
 def _complete(events: EventData, piece: bytes) -> Iterator[bytes]:
