@@ -46,6 +46,11 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
 test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
 	@exec $(BIN)/python -m pytest tests/e2e tests/integration tests/outages -m extended $(PYTEST_ARGS)
 
+.PHONY: test-llm
+test-llm: .set-up-dev ## Ask a small language model in a real llama.cpp server, some 3 minutes (fetches 511 MB once)
+	@$(BIN)/python -m deploy.local.language_model
+	@exec $(BIN)/python -m pytest tests/llm -m llm $(PYTEST_ARGS)
+
 .PHONY: test-unit
 test-unit: .set-up-dev ## Run the tests that need no server
 	@exec $(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
@@ -84,6 +89,10 @@ bench-first-delta: .set-up-dev ## Time to the first words of streamed answers at
 bench-documents: .set-up-dev ## Words found in documents, by format (DATA=folder with expected_words.jsonl)
 	@test -n "$(DATA)" || { echo "bench-documents: give the folder that holds expected_words.jsonl: make bench-documents DATA=..." >&2; exit 2; }
 	@exec $(BIN)/python -m tests.load.document_words --data "$(DATA)"
+
+.PHONY: bench-answers
+bench-answers: .set-up-dev ## Time to the first word, cached answers, agent steps, some 5 minutes and the ingest (DATA=folder of SciFact)
+	@exec $(BIN)/python -m tests.load.answers $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 ##@ Check
 
@@ -129,6 +138,7 @@ contracts: .set-up-dev ## Regenerate the contract files from the code
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	@$(LOCK) --group llm --output-file requirements/llm.txt
 
 .PHONY: clean
 clean: ## Remove .venv and caches; models and data stay

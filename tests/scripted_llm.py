@@ -7,6 +7,7 @@ services in the test's loop and in other processes may ask it.
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,8 @@ class Reply:
     """One answer; times in seconds.
 
     `text` is streamed in `pieces` (words by default). `cut_after` pieces the connection breaks; `garbage` takes the
-    place of the body; `pause` comes before the first piece, `gap` before every other one. Without `finish` it just
-    ends.
+    place of the body; `pause` comes before the first piece, `gap` before every other one, `linger` behind the last one,
+    before the stream ends. Without `finish` it just ends.
     """
 
     text: str = ""
@@ -33,6 +34,7 @@ class Reply:
     error: dict[str, Any] = field(default_factory=dict)
     pause: float = 0.0
     gap: float = 0.0
+    linger: float = 0.0
     cut_after: int | None = None
     garbage: bytes | None = None
     finish: str | None = "stop"
@@ -43,19 +45,26 @@ Default = Callable[[Request], Reply]
 
 
 class ScriptedLlm:
-    """A running endpoint; `requests` are the bodies it was sent, `abandoned` counts callers who left in the middle."""
+    """A running endpoint; `requests` are the bodies it was sent, `abandoned` counts callers who left in the middle.
+
+    `connections` counts those that were made. `seconds` are its own times, from the whole request to the last byte of
+    the reply.
+    """
 
     def __init__(self) -> None:
         self.url = ""
         self.script: deque[Reply] = deque()
         self.default: Default = lambda _request: Reply(text="I do not know.")
         self.requests: list[Request] = []
+        self.seconds: list[float] = []
         self.keys: list[str] = []
         self.abandoned = 0
+        self.connections = 0
         self.streams = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
+        self.connections += 1
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode(), reader, writer)
@@ -66,7 +75,9 @@ class ScriptedLlm:
 
     async def _answer(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in head.split("\r\n"))}
-        request = json.loads(await reader.readexactly(int(fields["content-length"])))
+        body = await reader.readexactly(int(fields["content-length"]))
+        started = time.perf_counter()
+        request = json.loads(body)
         self.requests.append(request)
         self.keys.append(fields.get("authorization", "").removeprefix("Bearer "))
         reply = self.script.popleft() if self.script else self.default(request)
@@ -78,6 +89,7 @@ class ScriptedLlm:
             await _send(writer, reply.status, {"Content-Type": "application/json", **reply.headers}, body)
         else:
             await self._stream(reply, request, reader, writer)
+        self.seconds.append(time.perf_counter() - started)
 
     async def _stream(
         self, reply: Reply, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -100,6 +112,8 @@ class ScriptedLlm:
                 data = f"data: {chunk}\n\n".encode()
                 writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
                 await writer.drain()
+            if reply.linger:
+                await asyncio.wait([gone], timeout=reply.linger)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
         finally:

@@ -93,7 +93,8 @@ class GenerativeWriter:
         await settle(cited, self._ask, embedding_model, deadline)
         self._metrics.invented_markers.add(cited.invented)
         citations = cited.citations
-        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=usage.told())
+        told = {**usage.told(), "invented_markers": cited.invented}
+        return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=told)
 
     async def _stream(
         self,

@@ -3,16 +3,16 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import openai
-from openai.types.chat import ChatCompletionChunk
-from openai.types.chat.chat_completion_chunk import ChoiceDelta
+import orjson
 from pydantic import SecretStr
 
+from services.agent.event_data import EventData, EventTooLong
 from services.agent.llm import (
     ChatMessage,
     ChatRequest,
@@ -29,6 +29,9 @@ from services.agent.llm import (
 from services.agent.tokens import TokenCounter
 from shared.errors import DeadlineExpired
 
+# A piece of an answer as it came: what it should hold, OpenAI's `ChatCompletionChunk` says.
+Chunk: TypeAlias = Mapping[str, Any]
+
 _CREDENTIALS: Final = (401, 403, 404)
 _MAX_REASON_CHARACTERS: Final = 300
 _MAX_RETRY_AFTER_SECONDS: Final = 60.0
@@ -39,6 +42,10 @@ _TOO_LONG: Final = re.compile(
 # What one answer may hold in memory, whatever the endpoint sends.
 _MAX_TEXT_CHARACTERS: Final = 1_000_000
 _MAX_TOOL_CALLS: Final = 128
+_END: Final = b"[DONE]"
+# The end of the stream mostly comes in the same packet; nobody shall wait for one that does not.
+_READ_OUT_SECONDS: Final = 0.05
+_NO_ROOM: Final = "the question and its context do not fit into the model's window"
 _RUBBISH: Final = "the language model answered something that is no answer"
 
 
@@ -106,35 +113,43 @@ class OpenAILanguageModel:
                     yield text
         yield self._completion(request, answer)
 
-    async def _chunks(self, request: ChatRequest, until: float) -> AsyncGenerator[ChatCompletionChunk]:
+    async def _chunks(self, request: ChatRequest, until: float) -> AsyncGenerator[Chunk]:
+        events = EventData()
+        async with aclosing(self._pieces(request, until)) as pieces:
+            async for piece in pieces:
+                for event in _complete(events, piece):
+                    if event == _END:
+                        await _read_out(pieces)
+                        return
+                    yield _chunk_of(event)
+
+    async def _pieces(self, request: ChatRequest, until: float) -> AsyncGenerator[bytes]:
+        """Yield the answer's bytes as they come."""
         wait = self._patience.first
-        stream: openai.AsyncStream[ChatCompletionChunk] | None = None
+        asked = self._client.chat.completions.with_streaming_response.create(**_arguments(self.name, request))
+        stack = AsyncExitStack()
         try:
             async with asyncio.timeout_at(_earlier(until, wait)):
-                stream = await self._client.chat.completions.create(**_arguments(self.name, request))
-            chunks = aiter(stream)
+                response = await stack.enter_async_context(asked)
+            pieces = response.iter_bytes()
             while True:
                 async with asyncio.timeout_at(_earlier(until, wait)):
-                    try:
-                        chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        return
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
                 wait = self._patience.between
-                yield chunk
+                yield piece
         except openai.APIStatusError as error:
             raise _status_error(error) from error
         except TimeoutError as error:
             if asyncio.get_running_loop().time() >= until:
                 raise LlmUnavailable("the language model did not end its answer in time", transient=False) from error
             raise LlmUnavailable(f"the language model sent nothing for {wait:g} s") from error
-        except openai.OpenAIError as error:
-            raise LlmUnavailable(f"the language model cannot be reached: {type(error).__name__}") from error
         except Exception as error:
-            # What the client makes of bytes that are no answer differs by version: JSON, pydantic and httpx errors.
-            raise LlmUnavailable(f"{_RUBBISH}: {type(error).__name__}") from error
+            # The client leaves what happens while bytes are read as its HTTP library raises it.
+            raise LlmUnavailable(f"the language model cannot be reached: {type(error).__name__}") from error
         finally:
-            if stream is not None:
-                await stream.close()
+            await stack.aclose()
 
     def _completion(self, request: ChatRequest, answer: "_Answer") -> Completion:
         if answer.refused:
@@ -171,21 +186,20 @@ class _Answer:
         ordered = sorted(self.partial_calls.items())
         return tuple(ToolCall(call or f"call_{index}", name, arguments) for index, (call, name, arguments) in ordered)
 
-    def take(self, chunk: ChatCompletionChunk) -> str:
-        """Add a chunk and return its text."""
-        if chunk.usage is not None:
-            self.input_tokens, self.output_tokens = chunk.usage.prompt_tokens, chunk.usage.completion_tokens
-        if not chunk.choices:
+    def take(self, chunk: Chunk) -> str:
+        """Add a chunk and return its text; raises what Python raises of one that is built otherwise."""
+        if usage := chunk.get("usage"):
+            self.input_tokens, self.output_tokens = int(usage["prompt_tokens"]), int(usage["completion_tokens"])
+        if not (choices := chunk.get("choices")):
             return ""
-        choice = chunk.choices[0]
-        self._take_calls(choice.delta)
-        if choice.finish_reason is not None:
-            self.refused = choice.finish_reason == "content_filter"
-            self.finish = (
-                "length" if choice.finish_reason == "length" else "tool_calls" if self.partial_calls else "stop"
-            )
-        self.refused = self.refused or bool(choice.delta.refusal)
-        text = choice.delta.content or ""
+        choice = choices[0]
+        delta = choice.get("delta") or {}
+        self._take_calls(delta.get("tool_calls") or ())
+        if (reason := choice.get("finish_reason")) is not None:
+            self.refused = reason == "content_filter"
+            self.finish = "length" if reason == "length" else "tool_calls" if self.partial_calls else "stop"
+        self.refused = self.refused or bool(delta.get("refusal"))
+        text: str = delta.get("content") or ""
         self.characters += len(text)
         if self.characters > _MAX_TEXT_CHARACTERS:
             raise LlmUnavailable("the language model does not end its answer", transient=False)
@@ -193,23 +207,56 @@ class _Answer:
             self.pieces.append(text)
         return text
 
-    def _take_calls(self, delta: ChoiceDelta) -> None:
-        for piece in delta.tool_calls or ():
-            call = self.partial_calls.setdefault(piece.index, ["", "", ""])
+    def _take_calls(self, pieces: Iterable[Mapping[str, Any]]) -> None:
+        for piece in pieces:
+            call = self.partial_calls.setdefault(piece["index"], ["", "", ""])
             if len(self.partial_calls) > _MAX_TOOL_CALLS:
                 raise LlmUnavailable("the language model asks for too many tools at once", transient=False)
-            call[0] = piece.id or call[0]
-            if piece.function is not None:
-                call[1] = piece.function.name or call[1]
-                call[2] += piece.function.arguments or ""
-                self.characters += len(piece.function.arguments or "")
+            call[0] = piece.get("id") or call[0]
+            if function := piece.get("function"):
+                call[1] = function.get("name") or call[1]
+                call[2] += function.get("arguments") or ""
+                self.characters += len(function.get("arguments") or "")
 
 
-def _taken(answer: _Answer, chunk: ChatCompletionChunk) -> str:
-    """The client does not check what it reads against its own types."""
+async def _read_out(pieces: AsyncGenerator[bytes]) -> None:
+    """Read what still belongs to an answer that is complete: without it the connection could not be used again."""
+    with suppress(TimeoutError, LlmUnavailable):
+        async with asyncio.timeout(_READ_OUT_SECONDS):
+            async for _ in pieces:
+                pass
+
+
+def _complete(events: EventData, piece: bytes) -> Iterator[bytes]:
+    try:
+        yield from events.feed(piece)
+    except EventTooLong as error:
+        raise LlmUnavailable(f"{_RUBBISH}: {error}", transient=False) from error
+
+
+def _chunk_of(event: bytes) -> Chunk:
+    """Return what an event holds; raises what an event tells that came instead of the rest of the answer."""
+    try:
+        chunk: Chunk = orjson.loads(event)
+    except orjson.JSONDecodeError as error:
+        raise LlmUnavailable(f"{_RUBBISH}: {type(error).__name__}") from error
+    if isinstance(chunk, dict) and (told := chunk.get("error")):
+        raise _told_error(told)
+    return chunk
+
+
+def _told_error(error: Any) -> Exception:
+    """Return the error that an endpoint tells of after it began to answer, when no status can say it any more."""
+    words = " ".join(str(error.get("message") if isinstance(error, dict) else error).split())[:_MAX_REASON_CHARACTERS]
+    if _TOO_LONG.search(f"{error} {words}"):
+        return ContextTooLong(f"{_NO_ROOM}: {words}")
+    return LlmUnavailable(f"the language model's endpoint broke off its answer: {words}")
+
+
+def _taken(answer: _Answer, chunk: Chunk) -> str:
     try:
         return answer.take(chunk)
-    except (TypeError, AttributeError, KeyError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise LlmUnavailable(f"{_RUBBISH}: {type(error).__name__}") from error
 
 
@@ -260,9 +307,10 @@ def _status_error(error: openai.APIStatusError) -> Exception:
     if status in _CREDENTIALS:
         hint = "check RAG_LLM_BASE_URL, RAG_LLM_API_KEY and RAG_LLM_MODEL"
         return LlmUnavailable(f"the language model's endpoint answered {status}: {hint}", transient=False)
+    # llama.cpp answers 500 when the window fills up only while it works.
+    if status in (400, 413, 422, 500) and _TOO_LONG.search(f"{error.code} {error.message}"):
+        return ContextTooLong(f"{_NO_ROOM}: {words}")
     if status in (400, 413, 422):
-        if _TOO_LONG.search(f"{error.code} {error.message}"):
-            return ContextTooLong(f"the question and its context do not fit into the model's window: {words}")
         return LlmRefused(f"the language model's endpoint refused the request: {words}")
     return LlmUnavailable(
         f"the language model's endpoint answered {status}", retry_after_seconds=_retry_after(error.response.headers)

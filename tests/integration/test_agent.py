@@ -261,7 +261,13 @@ async def test_a_language_model_s_answer_is_cited_word_for_word(nats_broker: Nat
     assert (answer.answered, answer.answer) == (True, WRITTEN)
     assert "".join(texts) == WRITTEN
     assert [citation.quote for citation in answer.citations] == ["The harbour of Lindby opened in 1887."]
-    assert answer.usage == {"input_tokens": 321, "output_tokens": 12, "llm_calls": 1, "cost": 0.012}
+    assert answer.usage == {
+        "input_tokens": 321,
+        "output_tokens": 12,
+        "llm_calls": 1,
+        "cost": 0.012,
+        "invented_markers": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,20 @@ async def test_the_first_piece_does_not_wait_for_the_second(endpoint: ScriptedLl
         await eventually(lambda: endpoint.abandoned == 1, "the endpoint hears that nobody reads on")
 
 
+async def test_one_answer_after_the_other_comes_over_one_connection(endpoint: ScriptedLlm) -> None:
+    endpoint.default = lambda _request: Reply(text="one two three")
+    async with model_of(endpoint) as model:
+        for _ in range(5):
+            await ask(model)
+    assert endpoint.connections == 1
+
+
+async def test_a_stream_that_stays_open_behind_its_end_keeps_nobody_waiting(endpoint: ScriptedLlm) -> None:
+    endpoint.default = lambda _request: Reply(text="one two", linger=30.0)
+    async with model_of(endpoint) as model:
+        assert (await asyncio.wait_for(ask(model), MARGIN_SECONDS))[1].text == "one two"
+
+
 async def test_tool_calls_and_schemas_pass_through(endpoint: ScriptedLlm) -> None:
     endpoint.script.append(Reply(tool_calls=(("search", {"query": "harbour"}), ("add", {"a": 1}))))
     async with model_of(endpoint) as model:
@@ -123,7 +137,11 @@ async def test_tool_calls_and_schemas_pass_through(endpoint: ScriptedLlm) -> Non
         (Reply(text="it just ends", finish=None), LlmUnavailable, "broke off"),
         (Reply(garbage=b"data: {not json}\n\n"), LlmUnavailable, "no answer"),
         (Reply(garbage=b'data: {"choices": 7}\n\n'), LlmUnavailable, "no answer"),
-        (Reply(garbage=b"\x00\xff\xfe"), LlmUnavailable, "no answer"),
+        (Reply(garbage=b"\x00\xff\xfe"), LlmUnavailable, "broke off"),
+        (Reply(garbage=b"data: \xff\xfe\n\n"), LlmUnavailable, "no answer"),
+        (Reply(garbage=b'data: {"error": {"message": "slot lost"}}\n\n'), LlmUnavailable, "slot lost"),
+        (Reply(garbage=b'data: {"error": {"message": "Context size has been exceeded."}}\n\n'), ContextTooLong, "fit"),
+        (Reply(status=500, error={"message": "Context size has been exceeded."}), ContextTooLong, "window"),
         (Reply(garbage=b"hello\n\n"), LlmUnavailable, "broke off"),
         (Reply(text="late", pause=30.0), LlmUnavailable, "sent nothing for 0.3 s"),
         (Reply(text="slow words", gap=30.0), LlmUnavailable, "sent nothing for 0.2 s"),

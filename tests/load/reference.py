@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import qdrant_edge as engine
@@ -16,9 +16,11 @@ from services.embedder.onnx_embedding import OnnxEmbedding
 from services.embedder.settings import EmbedderSettings
 from services.retriever.bm25 import query_terms
 from services.retriever.calibration import words_weight_of
-from services.retriever.index import IndexQuery, SearchMode
+from services.retriever.index import Hit, IndexQuery, SearchMode, Vector
 from services.retriever.qdrant_edge_index import QdrantEdgeIndex
 from shared import models
+
+T = TypeVar("T")
 
 THREADS = 2
 WARM_UP_TEXTS = 20
@@ -91,7 +93,19 @@ class Reference:
     def search(self, query: str, mode: SearchMode = SearchMode.DENSE) -> Any:
         """Embed a query and look it up: the parts that no platform can leave out."""
         vector = self._model.embed(self._model.query_prefix + query)
-        request = IndexQuery(
+        return self.run(self._index.search(self._query(query, vector, mode)))
+
+    async def find(self, query: str) -> list[Hit]:
+        """Look a query up by meaning and by words beside other work of this loop (see `run`)."""
+        vector = await asyncio.to_thread(self._model.embed, self._model.query_prefix + query)
+        return list(await self._index.search(self._query(query, vector, SearchMode.HYBRID)))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run something on the loop that the index belongs to."""
+        return self._loop.run_until_complete(work)
+
+    def _query(self, query: str, vector: Vector, mode: SearchMode) -> IndexQuery:
+        return IndexQuery(
             tenant=self._request.tenant,
             collection=self._request.collection,
             mode=mode,
@@ -100,7 +114,6 @@ class Reference:
             words_weight=words_weight_of(self._model.fingerprint),
             limit=self._request.top_k,
         )
-        return self._loop.run_until_complete(self._index.search(request))
 
     def search_hybrid(self, query: str) -> Any:
         """Embed a query and look it up by meaning and by words."""

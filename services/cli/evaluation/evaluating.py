@@ -138,7 +138,7 @@ def _measure(dataset: Dataset, material: Material, target: Target, options: Eval
     if material.questions or material.strangers:
         counts = {"questions": len(material.questions), "of": material.of_questions}
         strangers = {"name": options.out_of_domain.resolve().name} if options.out_of_domain else {}
-        answers = run_answers(target, material.questions, material.strangers, progress)
+        answers = run_answers(target, require_corpus(dataset), material.questions, material.strangers, progress)
         answers["out_of_domain"] |= {**strangers, "of": material.of_strangers}
         figures["answers"] = {**counts, **answers}
     return figures

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import httpx
+
 from services.cli.client import Gateway, GatewayUnreachable, Problem
 from services.cli.errors import first_of_many
 
@@ -16,9 +18,18 @@ SEARCH_PATH: Final = "/v1/search"
 QUERY_PATH: Final = "/v1/query"
 # A model behind the agent may take its time.
 ANSWER_TIMEOUT_SECONDS: Final = 180.0
+HEALTH_TIMEOUT_SECONDS: Final = 30.0
 # Before each further attempt, when the gateway asks for none of its own.
 PAUSES_SECONDS: Final = (0.5, 2.0, 8.0)
 NOT_FOUND_STATUS: Final = 404
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What one streamed answer took, in seconds: to its end, and to its first piece of text if there was one."""
+
+    end: float
+    first: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,53 @@ def post_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[
         raise GatewayUnreachable(f"the connection to the gateway at {url} broke: {error}") from None
     finally:
         connection.close()
+
+
+def stream_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[Timed, Reply]]:
+    """Yield times and answer of one streamed question after the other on one kept connection."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS)
+    try:
+        for body in bodies:
+            encoded = json.dumps({**body, "stream": True})
+            started = time.perf_counter()
+            connection.request("POST", parts.path.rstrip("/") + path, encoded, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            if response.status != http.client.OK:
+                yield Timed(time.perf_counter() - started), _decoded(response.status, response.read())
+                continue
+            first, reply = _read_events(response)
+            ended = time.perf_counter()
+            yield Timed(ended - started, first - started if first is not None else None), reply
+    except (OSError, http.client.HTTPException) as error:
+        raise GatewayUnreachable(f"the connection to the gateway at {url} broke: {error}") from None
+    finally:
+        connection.close()
+
+
+def _read_events(response: http.client.HTTPResponse) -> tuple[float | None, Reply]:
+    """Return when the first piece of text came, and what the last event holds."""
+    first, kind = None, ""
+    reply: Reply = Refusal("broken_stream", "the stream ended before the answer did")
+    for line in response:
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if name == "event":
+            kind = value
+            if kind == "delta" and first is None:
+                first = time.perf_counter()
+        elif name == "data" and kind in ("done", "error"):
+            reply = _decoded(http.client.OK if kind == "done" else 0, value.encode())
+    return first, reply
+
+
+def answerer_of(url: str) -> str | None:
+    """Return what writes the answers (a model's name, or `extractive`); None when the platform does not tell."""
+    try:
+        health = httpx.get(f"{url.rstrip('/')}/health/detailed", timeout=HEALTH_TIMEOUT_SECONDS).json()
+        return str(health["services"]["agent"]["replicas"][0]["details"]["answerer"]["answerer"])
+    except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError):
+        return None
 
 
 def _decoded(status: int, content: bytes) -> Reply:

@@ -11,6 +11,7 @@ PER_RESULT: Final = frozenset({"per_query", "per_question"})
 MEASURE_HEADERS: Final = ("nDCG@10", "recall@10", "recall@100", "MRR@10")
 RETRIEVAL_HEADERS: Final = ("search", *MEASURE_HEADERS, "p50 ms", "p99 ms", "reranked", "queries")
 ANSWER_HEADERS: Final = ("answers", "figure", "questions")
+UNKNOWN: Final = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,10 @@ def title(figures: Mapping[str, Any]) -> str:
     ingest = figures["ingest"]
     documents = f"{ingest['indexed']:,} documents" if ingest else "documents that were there already"
     asked = [f"{part['queries']:,} of {part['of']:,} judged queries" for part in _given(figures, "retrieval")]
-    asked += [f"{part['questions']:,} of {part['of']:,} questions" for part in _given(figures, "answers")]
+    asked += [
+        f"{part['questions']:,} of {part['of']:,} questions, answered by {part.get('answerer') or UNKNOWN}"
+        for part in _given(figures, "answers")
+    ]
     sampling = figures["sampling"]
     sampled = f", sampled with seed {sampling['seed']}" if sampling["limit"] is not None else ""
     return f"{figures['dataset']}: {documents} in collection {figures['collection']}; {', '.join(asked)}{sampled}."
@@ -104,25 +108,62 @@ def _answer_rows(figures: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         {
             "quote_holds_answer": "answerable: a cited sentence holds a gold answer",
             "answer_holds_answer": "answerable: the answer's text holds a gold answer",
+            "answered": "answerable: answered",
             "wrongly_abstained": "answerable: wrongly abstained",
+            "exact_match": "answerable: the answer's text is a gold answer (exact match)",
+            "f1": "answerable: F1 of the answer's text and a gold answer",
         },
     )
     yield from _group_rows(answers["impossible"], {"abstained": "unanswerable: abstained"})
     outside = answers["out_of_domain"]
     yield from _group_rows(outside, {"abstained": f"out of domain ({outside.get('name')}): abstained"})
+    # Figures that were kept before a measure existed do not hold it.
+    if answers.get("together") and answers["answerable"]["questions"] and answers["impossible"]["questions"]:
+        yield from _group_rows(
+            answers["together"],
+            {
+                "exact_match": "both: exact match, an abstention where there is no answer counted as one",
+                "f1": "both: F1, counted so",
+            },
+        )
+    yield from _citation_rows(answers.get("citations", {}))
     for name, mode in figures.get("multi_hop", {}).items():
         if mode["available"]:
             label = f"multi-hop: all gold passages in the top 10, {name}"
             yield label, _percent(mode["all_in_top_10"]), f"{mode['questions']:,}"
-    for name, label in (("p50_ms", "latency p50, ms"), ("p99_ms", "latency p99, ms")):
-        if latency := answers["latency"]:
-            yield label, _number(latency[name], 1), f"{latency['count']:,}"
+    yield from _usage_rows(answers.get("usage"))
+    for part, label in (("first_text", "first text"), ("latency", "latency")):
+        for name, quantile in (("p50_ms", "p50"), ("p99_ms", "p99")):
+            if taken := answers.get(part):
+                yield f"{label} {quantile}, ms", _number(taken[name], 1), f"{taken['count']:,}"
+
+
+def _citation_rows(citations: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, counted, label in (
+        ("verbatim", "citations", "citations: word for word in the document that they name"),
+        ("from_judged_documents", "judged", "citations: from a document that is judged to hold the answer"),
+    ):
+        if citations.get(counted):
+            yield label, _percent(citations[name]), f"{citations[counted]:,} citations"
+
+
+def _usage_rows(usage: Mapping[str, Any] | None) -> Iterator[tuple[str, ...]]:
+    if usage is None:
+        return
+    asked = f"{usage['answers']:,}"
+    yield "model: requests for an answer", _number(usage["llm_calls"], 2), asked
+    yield "model: tokens sent for an answer", _number(usage["input_tokens"], 0), asked
+    yield "model: tokens received for an answer", _number(usage["output_tokens"], 0), asked
+    yield "model: cost of an answer", _number(usage["cost"], 6), asked
+    if usage["invented_markers"] is not None:
+        yield "model: invented markers, all answers", _number(usage["invented_markers"], 0), asked
 
 
 def _group_rows(group: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
     if group["questions"]:
         for name, label in labels.items():
-            yield label, _percent(group[name]), f"{group['questions']:,}"
+            if name in group:
+                yield label, _percent(group[name]), f"{group['questions']:,}"
 
 
 def _mode_notes(name: str, mode: Mapping[str, Any]) -> Iterator[str]:

@@ -43,7 +43,7 @@ async def test_an_answer_streams_and_cites_its_source() -> None:
     assert (answer.answered, answer.answer) == (True, GOOD)
     (citation,) = answer.citations
     assert (citation.document_id, citation.quote) == ("harbour", "The harbour of Lindby opened in 1887.")
-    assert answer.usage == {"input_tokens": 50, "output_tokens": 5, "llm_calls": 1, "cost": 0.5}
+    assert answer.usage == {"input_tokens": 50, "output_tokens": 5, "llm_calls": 1, "cost": 0.5, "invented_markers": 0}
     kinds = [event.type for event in streams.events()]
     assert (kinds[:2], kinds[-2:]) == (["accepted", "retrieval"], ["citations", "done"])
     assert set(kinds[2:-2]) == {"delta"}

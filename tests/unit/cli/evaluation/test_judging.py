@@ -11,6 +11,7 @@ from services.cli.evaluation.judging import (
     judge,
     normalise,
     summarise_answerable,
+    summarise_together,
     summarise_unanswerable,
 )
 from services.cli.evaluation.reading import Question
@@ -55,9 +56,11 @@ def reply(answer: str, *quotes: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "verdict"),
     [
-        (reply("In 1973 [1].", "It began in 1973."), Verdict(False, quote_holds=True, answer_holds=True)),
+        (reply("In 1973 [1].", "It began in 1973."), Verdict(False, quote_holds=True, answer_holds=True, f1=2 / 3)),
+        (reply("The 1973 [1].", "In 1973."), Verdict(False, True, True, exact=True, f1=1.0)),
+        (reply("October 1973, it seems [1]."), Verdict(False, False, True, f1=2 / 3)),
         (reply("Long ago [1][2].", "Long ago.", "In 1973."), Verdict(False, quote_holds=True, answer_holds=False)),
-        (reply("In 1973."), Verdict(False, quote_holds=False, answer_holds=True)),
+        (reply("In 1973."), Verdict(False, quote_holds=False, answer_holds=True, f1=2 / 3)),
         # An answer goes on over two quotes for nobody who reads them one by one.
         (reply("x", "in October", "1974 and"), Verdict(False, quote_holds=False, answer_holds=False)),
         ({"answered": False, "answer": "1973", "citations": []}, Verdict(True, False, False)),
@@ -67,7 +70,7 @@ def test_quotes_and_text_are_judged_apart(given: dict[str, Any], verdict: Verdic
     assert judge(WHEN, given) == verdict
 
 
-RIGHT, WRONG = Verdict(False, True, True), Verdict(False, False, False)
+RIGHT, WRONG = Verdict(False, True, True, exact=True, f1=1.0), Verdict(False, False, False, f1=0.2)
 ABSTAINED = Verdict(True, False, False)
 
 
@@ -77,6 +80,9 @@ def test_shares_are_of_all_questions_and_an_error_is_neither_answer_nor_abstenti
         "questions": 4,
         "quote_holds_answer": 0.25,
         "answer_holds_answer": 0.25,
+        "answered": 0.5,
+        "exact_match": 0.25,
+        "f1": pytest.approx(0.3),
         "wrongly_abstained": 0.25,
         "failures": 1,
     }
@@ -86,3 +92,8 @@ def test_shares_are_of_all_questions_and_an_error_is_neither_answer_nor_abstenti
 def test_a_group_without_questions_has_no_share() -> None:
     assert summarise_unanswerable([]) == {"questions": 0, "abstained": None, "failures": 0}
     assert summarise_answerable([])["quote_holds_answer"] is None
+
+
+def test_a_right_abstention_counts_as_a_full_hit_where_both_groups_are_taken_together() -> None:
+    together = summarise_together([RIGHT, WRONG], [ABSTAINED, WRONG, failed("timeout")])
+    assert together == {"questions": 5, "exact_match": pytest.approx(0.4), "f1": pytest.approx(0.44)}

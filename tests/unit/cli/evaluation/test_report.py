@@ -32,6 +32,7 @@ FIGURES: dict[str, Any] = {
     },
 }
 ANSWERS: dict[str, Any] = {
+    "answerer": "tiny",
     "questions": 3,
     "of": 10,
     "answerable": {"questions": 2, "quote_holds_answer": 0.5, "answer_holds_answer": 0.0, "wrongly_abstained": 0.5},
@@ -67,6 +68,31 @@ def test_answers_have_a_row_for_each_share_that_has_questions() -> None:
     )
 
 
+def test_what_a_model_cost_and_what_was_cited_have_rows_where_there_is_any() -> None:
+    usage = {"answers": 2, "llm_calls": 1.5, "input_tokens": 812.4, "output_tokens": 30.0, "cost": 0.00125}
+    more = {
+        "together": {"questions": 3, "exact_match": 1 / 3, "f1": 0.4},
+        "citations": {"citations": 4, "verbatim": 1.0, "judged": 0, "from_judged_documents": None},
+        "usage": {**usage, "total_cost": 0.0025, "invented_markers": 1},
+        "first_text": {"p50_ms": 3.0, "p99_ms": 4.0, "count": 3},
+    }
+    rows = tables({**FIGURES, "answers": {**ANSWERS, **more}})[1].rows
+    assert rows[4:] == (
+        ("both: exact match, an abstention where there is no answer counted as one", "33.3%", "3"),
+        ("both: F1, counted so", "40.0%", "3"),
+        ("citations: word for word in the document that they name", "100.0%", "4 citations"),
+        ("model: requests for an answer", "1.50", "2"),
+        ("model: tokens sent for an answer", "812", "2"),
+        ("model: tokens received for an answer", "30", "2"),
+        ("model: cost of an answer", "0.001250", "2"),
+        ("model: invented markers, all answers", "1", "2"),
+        ("first text p50, ms", "3.0", "3"),
+        ("first text p99, ms", "4.0", "3"),
+        ("latency p50, ms", "5.0", "3"),
+        ("latency p99, ms", "6.0", "3"),
+    )
+
+
 def test_what_went_wrong_is_said_once() -> None:
     assert notes(FIGURES) == [
         "sparse: mode 'sparse' is not available yet.",
@@ -82,7 +108,9 @@ def test_what_went_wrong_is_said_once() -> None:
 def test_the_title_states_the_sample() -> None:
     assert title(FIGURES) == "facts: 5,183 documents in collection facts-2; 1,200 of 1,200 judged queries."
     sampled = {**FIGURES, "ingest": None, "answers": ANSWERS, "sampling": {"limit": 3, "seed": 7}}
-    assert title(sampled).endswith("; 1,200 of 1,200 judged queries, 3 of 10 questions, sampled with seed 7.")
+    assert title(sampled).endswith(
+        "; 1,200 of 1,200 judged queries, 3 of 10 questions, answered by tiny, sampled with seed 7."
+    )
 
 
 def test_markdown_holds_title_tables_and_notes() -> None:
