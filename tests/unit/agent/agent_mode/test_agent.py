@@ -2,9 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.retrieval import PassagesReply, PassagesRequest
 from services.agent.agent_mode.loop import ToolResult
@@ -442,3 +446,23 @@ async def test_an_agent_that_was_overtaken_stops() -> None:
     with pytest.raises(TakenOver):
         await stand.ask()
     assert stand.events == []
+
+
+async def test_every_step_leaves_a_span_and_a_name_that_was_made_up_leaves_none_of_its_own() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    stand = Stand(PlayedModel(calls(SEARCH, ("made_up_7", {})), says(WRITTEN)))
+    stand.parts = replace(stand.parts, tracer=provider.get_tracer("test"))
+    await stand.ask()
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert set(spans) == {"invoke_agent rag", "execute_tool search_documents", "execute_tool unknown"}
+    whole, found = spans["invoke_agent rag"], spans["execute_tool search_documents"]
+    assert whole.attributes is not None
+    assert found.attributes is not None
+    assert found.parent is not None
+    assert whole.context is not None
+    assert found.parent.span_id == whole.context.span_id
+    assert found.attributes["gen_ai.tool.name"] == "search_documents"
+    assert whole.attributes["gen_ai.usage.input_tokens"] == 200
+    assert (found.status.is_ok, spans["execute_tool unknown"].status.is_ok) == (True, False)
