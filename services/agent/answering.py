@@ -38,6 +38,8 @@ class Answering:
         answer = await write(question, events, deadline)
         await events.send("citations", {"citations": [citation.model_dump() for citation in answer.citations]})
         await events.send("done", answer.model_dump())
+        if question.mode == "agent" and self._agent is not None:
+            await self._agent.forget(question.query_id)
         return answer
 
     async def _from_passages(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
