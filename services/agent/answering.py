@@ -46,7 +46,14 @@ class Answering:
     async def answer(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         """Return the answer after sending its events; raises shared.errors when there can be none."""
         if not follows_on(question):
-            return await self._answer_at_once(question, events, deadline)
+            answer = await self._answer_at_once(question, events, deadline)
+        else:
+            answer = await self._answer_in_talk(question, events, deadline)
+        if question.mode == "agent" and self._agent is not None:
+            await self._agent.forget(question.query_id)
+        return answer
+
+    async def _answer_in_talk(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         await events.accept()
         understood = await self._conversations.understand(question, events, deadline)
         made = await self._made(understood, events, deadline)

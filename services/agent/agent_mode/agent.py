@@ -84,3 +84,7 @@ class ToolAgent:
             current.set_attribute("gen_ai.usage.output_tokens", int(answer.usage["output_tokens"]))
             current.set_attribute("rag.agent.steps", len(answer.steps))
         return answer
+
+    async def forget(self, query_id: str) -> None:
+        """Drop what was kept for a question; only once its answer is told is nobody going to need it."""
+        await self._parts.checkpoints.drop(query_id)

@@ -17,14 +17,14 @@ class Checkpoint(Protocol):
         """Keep the loop; TakenOver when another agent has opened the record since."""
         ...
 
-    async def drop(self) -> None:
-        """Forget the question, whose answer is told."""
-        ...
-
 
 class Checkpoints(Protocol):
     """Opens the records of questions."""
 
     async def open(self, query_id: str, tenant: str) -> Checkpoint:
         """Return the record; from then on whoever opened it before can write no more."""
+        ...
+
+    async def drop(self, query_id: str) -> None:
+        """Forget a question whose answer is told."""
         ...

@@ -52,6 +52,15 @@ class NatsCheckpoints:
         await checkpoint.claim()
         return checkpoint
 
+    async def drop(self, query_id: str) -> None:
+        """Forget a question; what is left when that fails goes with its age."""
+        if self._bucket is None:
+            return
+        try:
+            await self._bucket.purge(query_id)
+        except (NatsError, TimeoutError) as error:
+            log.info("checkpoint_left", reason=type(error).__name__)
+
 
 class NatsCheckpoint:
     """One record; see `Checkpoint`."""
@@ -83,15 +92,6 @@ class NatsCheckpoint:
         """Keep the loop; TakenOver when another agent has opened the record since."""
         if self._bucket is not None:
             await self._write(loop)
-
-    async def drop(self) -> None:
-        """Forget the question; what is left when that fails goes with its age."""
-        if self._bucket is None:
-            return
-        try:
-            await self._bucket.purge(self._key)
-        except (NatsError, TimeoutError) as error:
-            log.info("checkpoint_left", reason=type(error).__name__)
 
     async def _write(self, loop: Loop | None) -> None:
         record = _Record(owner=self._owner, tenant=self._tenant, loop=loop)

@@ -236,7 +236,6 @@ class Run:
             await self._events.send_text(text)
         await self._events.end_text()
         self._parts.metrics.invented_markers.add(final.cited.invented)
-        await self._checkpoint.drop()
         return Answer(answer=final.cited.text, answered=supported, citations=final.citations, steps=steps, usage=usage)
 
     def _written(self) -> FinalText:
@@ -249,7 +248,6 @@ class Run:
     async def _nothing(self, usage: Mapping[str, float], steps: list[dict[str, object]]) -> Answer:
         self._require_services()
         answer = await nothing_found(self._events)
-        await self._checkpoint.drop()
         return answer.model_copy(update={"usage": dict(usage), "steps": steps})
 
     def _require_services(self) -> None:

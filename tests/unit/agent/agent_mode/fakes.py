@@ -98,10 +98,12 @@ class MemoryCheckpoints:
         self.loops: dict[str, Loop | None] = {}
         self.owners: dict[str, object] = {}
         self.saved: list[Loop] = []
-        self.dropped: list[str] = []
 
     async def open(self, query_id: str, tenant: str) -> "MemoryCheckpoint":
         return MemoryCheckpoint(self, query_id)
+
+    async def drop(self, query_id: str) -> None:
+        self.loops.pop(query_id, None)
 
 
 class MemoryCheckpoint:
@@ -118,10 +120,6 @@ class MemoryCheckpoint:
         assert kept == loop
         self._all.loops[self._query_id] = kept
         self._all.saved.append(kept)
-
-    async def drop(self) -> None:
-        self._all.loops.pop(self._query_id, None)
-        self._all.dropped.append(self._query_id)
 
 
 class MadeTool:

@@ -2,25 +2,26 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from contracts.retrieval import PassagesReply, PassagesRequest
-from services.agent.agent_mode.loop import ToolResult
-from services.agent.llm import ContextTooLong, LlmRefused, LlmUnavailable
+from services.agent.llm import ContextTooLong, LlmUnavailable
 from services.agent.writer import NOT_FOUND
 from shared.errors import Unavailable
 from tests.unit.agent.agent_mode.fakes import (
     CALCULATE,
     QUESTION,
     SEARCH,
-    HangingModel,
     MadeTool,
     PlayedModel,
     Stand,
     calls,
-    reply_by_schema,
     says,
 )
 from tests.unit.agent.library import Library, chunk_of
@@ -48,7 +49,6 @@ async def test_the_answer_cites_what_a_tool_found() -> None:
     assert answer.steps[1]["arguments"] == SEARCH[1]
     assert answer.usage == {"input_tokens": 200, "output_tokens": 20, "llm_calls": 2, "cost": 1.0}
     assert stand.told_text == WRITTEN
-    assert stand.checkpoints.dropped == ["q1"]
 
 
 async def test_passages_are_numbered_across_steps_and_keep_their_number() -> None:
@@ -311,48 +311,6 @@ async def test_a_model_that_fails_is_the_question_s_error() -> None:
         await Stand(PlayedModel(calls(SEARCH), LlmUnavailable("gone"))).ask()
 
 
-async def test_by_schema_calls_are_read_and_the_answer_is_shown_while_it_comes() -> None:
-    stand = Stand(PlayedModel(reply_by_schema(SEARCH), reply_by_schema(answer=WRITTEN)), dialect="json_schema")
-    answer = await stand.ask()
-    assert (answer.answered, answer.answer, stand.told_text) == (True, WRITTEN, WRITTEN)
-    assert len([kind for kind, _ in stand.events if kind == "delta"]) > 1
-    first = stand.model.requests[0]
-    assert first.tools == ()
-    assert first.response_schema is not None
-    assert '"tool": "search_documents"' in first.messages[0].content
-
-
-async def test_auto_falls_back_when_the_endpoint_refuses_tools_and_remembers() -> None:
-    refused = LlmRefused("the language model's endpoint refused the request: tools are not supported")
-    stand = Stand(PlayedModel(refused, reply_by_schema(SEARCH), reply_by_schema(answer=WRITTEN)), dialect="auto")
-    assert (await stand.ask()).answered
-    stand.model.script = [reply_by_schema(SEARCH), reply_by_schema(answer=WRITTEN)]
-    assert (await stand.ask(query_id="q2")).answered
-    assert [bool(request.tools) for request in stand.model.requests] == [True, False, False, False, False]
-    with pytest.raises(LlmRefused):
-        await Stand(PlayedModel(refused)).ask()
-
-
-async def test_auto_falls_back_when_the_endpoint_never_calls() -> None:
-    written = '```json\n{"name": "search_documents", "arguments": {}}\n```'
-    stand = Stand(PlayedModel(says(written), reply_by_schema(SEARCH), reply_by_schema(answer=WRITTEN)), dialect="auto")
-    answer = await stand.ask()
-    assert (answer.answered, stand.told_text) == (True, WRITTEN)
-    assert answer.usage["llm_calls"] == 3
-    assert "asked again" in answer.steps[0]["result"]
-    stand.model.script = [reply_by_schema(SEARCH), reply_by_schema(answer=WRITTEN)]
-    await stand.ask(query_id="q2")
-    assert stand.model.requests[3].response_schema is not None
-
-
-async def test_an_endpoint_that_has_called_once_is_believed_when_it_calls_nothing() -> None:
-    stand = Stand(PlayedModel(calls(SEARCH), says(WRITTEN)), dialect="auto")
-    await stand.ask()
-    stand.model.script = [says("NO_ANSWER")]
-    assert not (await stand.ask(query_id="q2")).answered
-    assert len(stand.model.requests) == 3
-
-
 async def test_results_that_no_longer_fit_are_left_out_from_the_oldest_on() -> None:
     tool = MadeTool("read", lambda arguments: f"{arguments['n']} " + "word " * 150)
     script = [calls(("read", {"n": n})) for n in range(4)]
@@ -360,64 +318,6 @@ async def test_results_that_no_longer_fit_are_left_out_from_the_oldest_on() -> N
     await stand.ask()
     tools = [message.content for message in stand.model.requests[-1].messages if message.role == "tool"]
     assert [("left out" in content) for content in tools] == [True, True, True, False]
-
-
-async def test_a_finished_step_is_never_repeated_by_the_next_agent() -> None:
-    """INVARIANT: effects happen once. An agent that takes over goes on behind the last result that was kept."""
-    tool = MadeTool("count", lambda arguments: ToolResult(text=str(arguments["n"]), summary="so", evidence="fact"))
-    gone = asyncio.Event()
-
-    async def die(_arguments: Any) -> str:
-        if not gone.is_set():
-            gone.set()
-            await asyncio.Event().wait()
-        return "late"
-
-    stand = Stand(
-        PlayedModel(calls(("count", {"n": 1}), ("die", {}))),
-        tool,
-        MadeTool("die", die),
-        tool_seconds=30.0,
-        seconds=60.0,
-    )
-    first = asyncio.create_task(stand.ask())
-    await asyncio.wait_for(gone.wait(), timeout=5)
-    await asyncio.sleep(0.05)
-    first.cancel()
-    await asyncio.wait([first])
-    before = stand.events
-    stand.model.script = [says("It is 1.")]
-    answer = await stand.ask()
-    assert (answer.answer, len(tool.calls), len(stand.model.requests)) == ("It is 1.", 1, 2)
-    assert stand.events[: len(before)] == before
-    assert [data["n"] for kind, data in stand.events if kind == "step"] == [1, 2, 3]
-    assert answer.usage["llm_calls"] == 2
-
-
-@pytest.mark.parametrize("second", [WRITTEN, "In 1887 the harbour of Lindby opened [1]."])
-async def test_an_answer_that_was_begun_is_gone_on_with_or_taken_back(second: str) -> None:
-    """INVARIANT: effects happen once. What the caller has read of an answer is neither doubled nor mixed."""
-    model = HangingModel(calls(SEARCH), says(WRITTEN))
-    stand = Stand(model)
-    first = asyncio.create_task(stand.ask())
-    await asyncio.wait_for(model.hangs.wait(), timeout=5)
-    first.cancel()
-    await asyncio.wait([first])
-    assert stand.told_text == WRITTEN[:7]
-    stand.model.script = [says(second), says("")]
-    answer = await stand.ask()
-    assert stand.told_text == answer.answer == second
-    assert [data["n"] for kind, data in stand.events if kind == "step" and "n" in data] == [1, 2]
-    assert ("restarted" in kinds(stand)) is (second != WRITTEN)
-
-
-async def test_an_answer_whose_last_request_is_kept_is_told_without_asking_again() -> None:
-    stand = Stand(PlayedModel(calls(SEARCH), says(WRITTEN)))
-    await stand.ask()
-    kept = stand.checkpoints.saved[-1]
-    stand.checkpoints.loops["q2"] = kept
-    answer = await stand.ask(query_id="q2")
-    assert (answer.answer, answer.answered, len(stand.model.requests)) == (WRITTEN, True, 2)
 
 
 async def test_a_request_that_is_too_long_for_the_endpoint_is_shortened() -> None:
@@ -429,16 +329,21 @@ async def test_a_request_that_is_too_long_for_the_endpoint_is_shortened() -> Non
     assert ["left out" in content for content in left] == [True, False]
 
 
-async def test_an_agent_that_was_overtaken_stops() -> None:
-    from shared.errors import TakenOver
-
-    stand = Stand(PlayedModel(calls(CALCULATE), says("42")))
-
-    def overtaken(_request: Any) -> Any:
-        stand.checkpoints.owners["q1"] = object()
-        return calls(CALCULATE)
-
-    stand.model.script = [overtaken]
-    with pytest.raises(TakenOver):
-        await stand.ask()
-    assert stand.events == []
+async def test_every_step_leaves_a_span_and_a_name_that_was_made_up_leaves_none_of_its_own() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    stand = Stand(PlayedModel(calls(SEARCH, ("made_up_7", {})), says(WRITTEN)))
+    stand.parts = replace(stand.parts, tracer=provider.get_tracer("test"))
+    await stand.ask()
+    spans = {span.name: span for span in exporter.get_finished_spans()}
+    assert set(spans) == {"invoke_agent rag", "execute_tool search_documents", "execute_tool unknown"}
+    whole, found = spans["invoke_agent rag"], spans["execute_tool search_documents"]
+    assert whole.attributes is not None
+    assert found.attributes is not None
+    assert found.parent is not None
+    assert whole.context is not None
+    assert found.parent.span_id == whole.context.span_id
+    assert found.attributes["gen_ai.tool.name"] == "search_documents"
+    assert whole.attributes["gen_ai.usage.input_tokens"] == 200
+    assert (found.status.is_ok, spans["execute_tool unknown"].status.is_ok) == (True, False)
