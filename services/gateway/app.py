@@ -13,7 +13,7 @@ from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.routes import admin, contracts, dead_letters, documents, queries, search
+from services.gateway.routes import admin, contracts, dead_letters, documents, queries, search, traces
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
@@ -60,7 +60,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for part in (documents, search, queries, admin, dead_letters, contracts):
+    for part in (documents, search, queries, admin, dead_letters, traces, contracts):
         app.include_router(part.router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
     app.router.routes.extend([*own, contracts.docs_assets()])

@@ -22,6 +22,7 @@ from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from services.gateway.traces import Traces
 from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
@@ -42,6 +43,7 @@ class Gateway:
     ingestion: Ingestion
     deletion: Deletion
     dead_letters: DeadLetterDesk
+    traces: Traces
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
@@ -78,6 +80,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
         deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
+        traces=Traces(requester),
         notices=notices,
         progress=DocumentProgress(
             notices,
