@@ -69,7 +69,7 @@ class Row:
 
 def rows(spans: Sequence[Span]) -> list[Row]:
     """Return spans in the order in which they are drawn: each below its parent, children by their start."""
-    by_start = sorted(spans, key=lambda span: str(span["start"]))
+    by_start = sorted(spans, key=lambda span: datetime.fromisoformat(span["start"]))
     known = {span["span_id"] for span in by_start}
     children: dict[str | None, list[Span]] = {}
     for span in by_start:

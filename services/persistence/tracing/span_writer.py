@@ -60,6 +60,11 @@ class SpanWriter:
         """Tell whether nothing more is taken at the moment."""
         return self._queued_bytes >= self._bounds.queue_bytes
 
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether something is queued that is not written yet."""
+        return self._queued_bytes > 0
+
     def offer(self, message: ExportTraceServiceRequest, size: int) -> bool:
         """Queue a message of so many bytes; False when there is no room for it, or the writer is closed."""
         with self._changed:
