@@ -55,7 +55,7 @@ def test_a_waterfall_shows_the_tree_the_times_and_what_waited_in_queues() -> Non
         "`send ingest.{tenant}                gateway        5.0 ms #",
         " `process ingest.{tenant}            parser       100.0 ms ........##",
         "  `send chunks.ready                 parser        10.0 ms           #",
-        " `process ingest.{tenant}            persistence   50.0 ms ...................#",
+        " `process ingest.{tenant}            persistence   50.0 ms ....................#",
         ". waiting in a queue, # working",
         "waited longest: persistence process ingest.{tenant}, 938.0 ms",
     ]
