@@ -135,7 +135,9 @@ async def test_a_full_queue_refuses_at_once_and_takes_spans_again_when_it_is_wri
         released.wait(20)
 
     writer = open_writer(database.writes, receiver, stack)
-    large = message(*(exported(2, number, text="x" * 900) for number in range(1, 40))).SerializeToString()
+    large = message(
+        *(exported(2, number, attributes={"text": "x" * 900}) for number in range(1, 40))
+    ).SerializeToString()
     statuses = [(await http.post("/v1/traces", content=large, headers=PROTOBUF)).status_code for _ in range(4)]
     assert statuses[0] == 200
     assert statuses[-1] == 503

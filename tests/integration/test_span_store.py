@@ -128,7 +128,7 @@ def test_a_trace_is_incomplete_while_spans_come_in_or_a_parent_is_missing(databa
 
 
 def test_a_reply_is_bounded_and_says_what_is_left_out(database: Database) -> None:
-    add(database, *(exported(1, number, at_ms=number, text="x" * 500) for number in range(1, 101)))
+    add(database, *(exported(1, number, at_ms=number, attributes={"text": "x" * 500}) for number in range(1, 101)))
     found = view(database, 1, max_bytes=10_000)
     assert 0 < len(found.spans) < 20
     assert sum(len(span.model_dump_json()) for span in found.spans) < 11_000

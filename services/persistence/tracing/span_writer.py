@@ -103,13 +103,21 @@ class SpanWriter:
     def _write_queued(self) -> None:
         """Write all that is queued; room is made only afterwards, so that what is in work counts as well."""
         while messages := [self._queue.popleft() for _ in range(len(self._queue))]:
-            spans = [span for message, _ in messages for span in spans_in(message)]
-            kept = [span for span in spans if span is not None]
-            self._metrics.ignored.add(len(spans) - len(kept))
+            kept = [span for message, _ in messages for span in self._spans_of(message)]
             for start in range(0, len(kept), TRANSACTION_SPANS):
                 self._write(kept[start : start + TRANSACTION_SPANS])
             with self._changed:
                 self._queued_bytes -= sum(size for _, size in messages)
+
+    def _spans_of(self, message: ExportTraceServiceRequest) -> list[KeptSpan]:
+        try:
+            spans = list(spans_in(message))
+        except Exception as error:  # The boundary: one message that nobody thought of must not end the thread.
+            log.error("spans_not_read", exc_info=error)
+            return []
+        kept = [span for span in spans if span is not None]
+        self._metrics.ignored.add(len(spans) - len(kept))
+        return kept
 
     def _write(self, spans: list[KeptSpan]) -> None:
         """Store spans, as long as it takes while the database is away; at the end of the process they are lost."""

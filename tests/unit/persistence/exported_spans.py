@@ -1,6 +1,7 @@
 """OTLP messages as exporters make them, for tests."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -32,14 +33,14 @@ def exported(
     took_ms: int = 10,
     failed: bool = False,
     bulk: bool = False,
-    **attributes: Any,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Span:
     """Return a span; `at_ms` is when it began, from the start of the tests."""
     start = NOW + at_ms * MILLISECOND
     texts = {
         **({ATTRIBUTE_TENANT: tenant} if tenant is not None else {}),
         **({ATTRIBUTE_DESTINATION: "rag.v1.ingest.{tenant}"} if bulk else {}),
-        **attributes,
+        **(attributes or {}),
     }
     return Span(
         trace_id=trace.to_bytes(16, "big"),

@@ -26,7 +26,9 @@ def body_of(span: Span) -> dict[str, Any]:
 
 
 def test_a_span_is_read_as_readers_will_see_it() -> None:
-    [found] = kept(exported(1, 2, parent=3, name="process x", took_ms=4, failed=True, **{"error.type": "Timeout"}))
+    [found] = kept(
+        exported(1, 2, parent=3, name="process x", took_ms=4, failed=True, attributes={"error.type": "Timeout"})
+    )
     view = TraceSpan.model_validate_json(found.body)
     assert (found.trace_id, found.tenant, found.span_id) == ("0" * 31 + "1", "acme", "0" * 15 + "2")
     assert (view.parent_span_id, view.name, view.service, view.instance) == (
@@ -65,15 +67,15 @@ def test_a_span_with_impossible_ids_or_times_is_not_kept(fields: dict[str, Any])
 
 def test_what_is_kept_of_a_span_is_bounded() -> None:
     many = {f"a{number:04}": "x" * 10 for number in range(2_000)}
-    assert len(body_of(exported(1, 2, **many))["attributes"]) < MAX_ATTRIBUTES
-    assert len(body_of(exported(1, 2, text="x" * MIB))["attributes"]["text"]) == MAX_VALUE_CHARACTERS
-    [found] = kept(exported(1, 2, **{f"a{number}": "€" * MAX_VALUE_CHARACTERS for number in range(60)}))
+    assert len(body_of(exported(1, 2, attributes=many))["attributes"]) < MAX_ATTRIBUTES
+    assert len(body_of(exported(1, 2, attributes={"text": "x" * MIB}))["attributes"]["text"]) == MAX_VALUE_CHARACTERS
+    [found] = kept(exported(1, 2, attributes={f"a{number}": "€" * MAX_VALUE_CHARACTERS for number in range(60)}))
     assert len(found.body) < MAX_BODY_BYTES
     assert "rag.span.truncated" in orjson.loads(found.body)["attributes"]
 
 
 def test_text_that_no_database_takes_and_values_that_are_no_json_are_kept_as_something() -> None:
-    span = exported(1, 2, name="a\x00b", **{"n\x00": "\x00", "nan": float("nan")})
+    span = exported(1, 2, name="a\x00b", attributes={"n\x00": "\x00", "nan": float("nan")})
     span.attributes.append(
         KeyValue(key="nested", value=AnyValue(array_value=ArrayValue(values=[AnyValue(array_value=ArrayValue())])))
     )
