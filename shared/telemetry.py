@@ -39,15 +39,19 @@ class Telemetry:
     span_export: SpanExport | None = None
 
     def flush(self) -> None:
-        """Send the spans that are buffered; returns when that is done, or has failed."""
+        """Send the spans that are buffered, at the end of the work; returns when that is done, or has failed."""
+        self._close_soon()
         self.tracer_provider.force_flush()
 
     def shutdown(self) -> None:
         """Send what is still buffered; called last."""
-        if self.span_export is not None:
-            self.span_export.close_soon()
+        self._close_soon()
         self.tracer_provider.shutdown()
         self.meter_provider.shutdown()
+
+    def _close_soon(self) -> None:
+        if self.span_export is not None:
+            self.span_export.close_soon()
 
 
 def configure_telemetry(settings: PlatformSettings, service: str) -> Telemetry:
