@@ -71,7 +71,7 @@ def measure(settings: dict[str, str], documents: int, searches: int) -> Run:
         per_second = concurrent_searches(platform.url, searches)
         started = time.perf_counter()
         ingest(http, "flood", documents)
-        in_flood = []
+        in_flood: list[float] = []
         while indexed(http, "flood") < documents:
             in_flood.append(search(http, len(in_flood)))
             time.sleep(0.05)
