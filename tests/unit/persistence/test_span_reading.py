@@ -1,6 +1,7 @@
 """What is made of the spans that exporters send, whatever they send."""
 
 import gzip
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -98,8 +99,12 @@ def test_a_gzip_body_is_unpacked() -> None:
 def test_a_bomb_is_refused_without_being_unpacked() -> None:
     bomb = gzip.compress(b"\0" * (64 * MIB))
     assert len(bomb) < MIB
+    tracemalloc.start()
     with pytest.raises(Rejected, match="over the limit") as refused:
         unpack(bomb, "gzip", MIB)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 8 * MIB
     assert refused.value.error_code == "too_large"
 
 
