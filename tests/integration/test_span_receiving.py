@@ -26,7 +26,7 @@ from tests.unit.persistence.exported_spans import exported, message
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
 GZIP = {**PROTOBUF, "Content-Encoding": "gzip"}
-BOUNDS = Bounds(max_spans=10_000, max_of_trace=1_000, keep_seconds=60, queue_bytes=64 * 1024)
+BOUNDS = Bounds(max_spans=10_000, max_of_trace=1_000, keep_seconds=86_400, queue_bytes=64 * 1024)
 BODY = message(exported(1, 2), exported(1, 3, parent=2)).SerializeToString()
 
 
@@ -159,7 +159,7 @@ async def test_what_was_accepted_is_written_when_the_writer_closes(
 async def test_a_flood_stays_within_the_bound_of_the_store(
     http: httpx.AsyncClient, database: Database, receiver: SpanReceiver, stack: AsyncExitStack
 ) -> None:
-    bounds = Bounds(max_spans=200, max_of_trace=50, keep_seconds=60, queue_bytes=8 * 1024 * 1024)
+    bounds = Bounds(max_spans=200, max_of_trace=50, keep_seconds=86_400, queue_bytes=8 * 1024 * 1024)
     writer = SpanWriter(database.writes, bounds, SpanMetrics(NoOpMeter("test")))
     stack.push_async_callback(asyncio.to_thread, writer.close)
     with receiver.receiving_for(writer):
