@@ -20,6 +20,7 @@ from contracts import (
     retrieval,
     subjects,
     topology,
+    traces,
 )
 from contracts.messages import Message
 
@@ -64,6 +65,8 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.READ_DEAD_LETTER: (dead_letters.DeadLetterQuery, dead_letters.DeadLetterContent),
     subjects.REPLAY_DEAD_LETTERS: (dead_letters.ReplayRequest, dead_letters.ReplayReply),
     subjects.DISCARD_DEAD_LETTER: (dead_letters.DiscardRequest, dead_letters.DiscardReply),
+    subjects.READ_TRACE: (traces.TraceQuery, traces.TraceView),
+    subjects.READ_TRACES: (traces.TraceListQuery, traces.TracePage),
     subjects.HEALTH: (health.HealthRequest, health.HealthReply),
 }
 HEADERS: Final[dict[str, str]] = {

@@ -49,6 +49,7 @@ Q = TypeVar("Q", bound=Message)
 CHECK_INTERVAL_SECONDS = 1.0
 # What closing may take beside the draining: the connection, and the last spans.
 CLOSE_SECONDS = 5.0
+FLUSH_SECONDS = 2.0
 TOPOLOGY_RETRY_SECONDS = 1.0
 EXIT_START_FAILED = 1
 EXIT_CONNECTION_LOST = 70
@@ -165,6 +166,8 @@ class Service:
             cut_off=unfinished,
             unanswered=unanswered,
         )
+        # While who takes them may still listen: under `rag up` that is a process of the platform, perhaps this one.
+        await within(FLUSH_SECONDS, asyncio.to_thread(self.telemetry.flush), "spans")
 
     async def _stop_responding(self) -> int:
         return sum(await asyncio.gather(*(responder.stop(self.ending) for responder in self._responding)))

@@ -8,11 +8,13 @@ nothing more is fetched. What runs is finished, messages first, then HTTP reques
 import asyncio
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from shared.ending import CLOSING_SECONDS, LastBound
 from shared.health import health_routes
@@ -61,11 +63,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan) -> None:
-    """Run a service that has no HTTP interface but health; returns after SIGTERM or SIGINT."""
+def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan, routes: Sequence[Route] = ()) -> None:
+    """Run a service that serves HTTP for health, and the given routes; returns after SIGTERM or SIGINT."""
     configure_logging(settings, name)
     service = Service(name, settings)
-    app = Starlette(routes=health_routes(service.health), lifespan=service_lifespan(service, lifespan))
+    app = Starlette(routes=[*health_routes(service.health), *routes], lifespan=service_lifespan(service, lifespan))
     serve(app, service)
 
 

@@ -77,6 +77,15 @@ class PlatformSettings(BaseSettings):
     otlp_queue_spans: int = Field(
         default=2_048, ge=512, description="Spans that wait to be exported; more are dropped."
     )
+    otlp_delay_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="How long spans are collected before they are exported together."
+    )
+    otlp_timeout_seconds: float = Field(
+        default=2.0, gt=0, le=60, description="Patience with who takes the spans; after it they are dropped."
+    )
+    trace_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="Share of traces recorded that begin here; a caller's own choice holds."
+    )
 
     drain_seconds: float = Field(default=20.0, gt=0, description="Time to finish what was fetched after SIGTERM.")
     # Less than the launcher's and a probe's patience, so that the stacks are written before somebody kills the process.

@@ -21,10 +21,11 @@ from services.cli.provision import provision
 from services.cli.reindex import reindex
 from services.cli.search import search
 from services.cli.status import status
+from services.cli.trace import trace
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, reindex, provision, eval, doctor)
+COMMANDS = (up, ingest, search, ask, documents, status, trace, reindex, provision, eval, doctor)
 
 
 def build_app() -> typer.Typer:

@@ -22,6 +22,9 @@ NICENESS: Final = {"parser": 15, "persistence": 15, "embedder": 10}
 # Beside the replicas that embed documents: questions share neither an interpreter nor a priority with them.
 QUERY_EMBEDDER: Final = "embedder.queries"
 LANES: Final = "RAG_EMBEDDER_LANES"
+# Whose process keeps the spans of all, unless the caller sends them somewhere else.
+SPAN_STORE: Final = "persistence"
+OTLP_ENDPOINT: Final = "RAG_OTLP_ENDPOINT"
 
 Command = Callable[[str], tuple[str, ...]]
 
@@ -95,24 +98,27 @@ class Plan:
     def services(self) -> list[ProcessSpec]:
         """Return the processes of all services."""
         health = iter(self.ports.health)
-        return [
-            self._process(member, self.ports.gateway if member.service == "gateway" else next(health))
+        placed = [
+            (member, self.ports.gateway if member.service == "gateway" else next(health))
             for member in members(self.replicas)
         ]
+        spans_port = next(port for member, port in placed if member.service == SPAN_STORE)
+        spans = {OTLP_ENDPOINT: _http(LOOPBACK, spans_port)}
+        return [self._process(member, port, {**spans, **self.environment}) for member, port in placed]
 
-    def _process(self, member: Member, port: int) -> ProcessSpec:
+    def _process(self, member: Member, port: int, given: Mapping[str, str]) -> ProcessSpec:
         host = self.host if member.service == "gateway" else LOOPBACK
-        environment = {**self._environment(member.instance, host, port), **member.settings}
+        environment = {**self._environment(given, member.instance, host, port), **member.settings}
         url = _http(host, port)
         return ProcessSpec(
             member.name, self.command(member.service), environment, f"{url}/ready", f"{url}/live", member.niceness
         )
 
-    def _environment(self, instance: str, host: str, port: int) -> dict[str, str]:
+    def _environment(self, given: Mapping[str, str], instance: str, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.
         return {
             "RAG_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
-            **self.environment,
+            **given,
             "RAG_NATS_URL": self.broker_url,
             "RAG_NATS_USER": PLATFORM_USER,
             "RAG_NATS_PASSWORD_FILE": str(self.data.password_file),

@@ -1,6 +1,7 @@
 """The outermost layer of every request: its trace, its duration, and the last resort when something breaks."""
 
 import time
+from contextlib import AbstractContextManager
 from typing import Final
 
 from opentelemetry.metrics import Histogram, Meter
@@ -9,12 +10,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.problems import internal_error
 from shared.logs import get_logger
-from shared.telemetry import current_trace_id, span
+from shared.telemetry import current_trace_id, span, unrecorded_span
 
 log = get_logger(__name__)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED_ROUTE: Final = "unmatched"
+# Probes come every second, and looking at traces shall not make new ones, unless the caller has begun one himself.
+UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces")
 # The buckets that OpenTelemetry's conventions advise for this metric.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0)
 _TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
@@ -46,13 +49,19 @@ class Edge:
             return
         started = time.perf_counter()
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        with span(self._tracer, method, SpanKind.SERVER, headers=_trace_headers(scope)) as current:
+        with self._span(scope, method) as current:
             answer = _Answer(send, current_trace_id())
             await self._serve(scope, receive, answer)
             route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
             _describe(current, method, route, answer.status)
         labels = {"http.request.method": method, "http.route": route, "http.response.status_code": answer.status}
         self._duration.record(time.perf_counter() - started, labels)
+
+    def _span(self, scope: Scope, method: str) -> AbstractContextManager[Span]:
+        headers = _trace_headers(scope)
+        if not headers and scope["path"].startswith(UNRECORDED):
+            return unrecorded_span()
+        return span(self._tracer, method, SpanKind.SERVER, headers=headers)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:

@@ -29,6 +29,7 @@ from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
 from services.gateway.talk import Talk
+from services.gateway.traces import Traces
 from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
@@ -49,6 +50,7 @@ class Gateway:
     ingestion: Ingestion
     deletion: Deletion
     dead_letters: DeadLetterDesk
+    traces: Traces
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
@@ -98,6 +100,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
         deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
+        traces=Traces(requester),
         notices=notices,
         progress=DocumentProgress(
             notices,

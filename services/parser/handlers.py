@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import Tracer
 
-from contracts import subjects, topology
+from contracts import topology
 from contracts.codec import decode
 from contracts.documents import IngestMessage
 from services.parser.parsing import DocumentParser
@@ -12,8 +12,8 @@ from services.parser.payloads import Payloads
 from shared.messaging.delivery import Delivery
 from shared.messaging.early_work import EarlyWork
 from shared.messaging.fair_lane import WaitingMessage
+from shared.messaging.spans import process_span
 from shared.metrics import FairnessMetrics
-from shared.telemetry import span
 
 
 class ParserHandlers:
@@ -41,9 +41,7 @@ class ParserHandlers:
     async def on_early(self, waiting: WaitingMessage) -> None:
         """Parse a message that the durable has yet to give out; its payload stays for that."""
         delivery = waiting.as_delivery(topology.PARSER)
-        name = f"process {subjects.INGEST_TEMPLATE}"
-        attributes = {"messaging.system": "nats", "messaging.destination.template": subjects.INGEST_TEMPLATE}
-        with span(self._tracer, name, SpanKind.CONSUMER, headers=waiting.headers, attributes=attributes):
+        with process_span(self._tracer, delivery):
             message = decode(IngestMessage, waiting.payload)
             if message.op == "upsert":
                 await self._parser.parse(message, delivery)

@@ -12,7 +12,7 @@ from services.persistence.conversation_handlers import serve_conversations
 from services.persistence.database import open_database
 from services.persistence.early_intake import EarlyIntake, early_intake
 from services.persistence.handlers import MessageHandlers
-from services.persistence.letter_handlers import LetterHandlers
+from services.persistence.letter_handlers import RARE_WORKERS, LetterHandlers
 from services.persistence.maintenance import maintaining
 from services.persistence.migrating import migrate
 from services.persistence.nats_ingest import NatsIngest
@@ -23,16 +23,14 @@ from services.persistence.replaying import Replays
 from services.persistence.revision_guard import RevisionGuard
 from services.persistence.settings import PersistenceSettings
 from services.persistence.sweeping import Sweeping
+from services.persistence.tracing import keeping, receiving
 from services.persistence.unit_of_work import GroupCommit
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import load
 
-# Dead letters and advisories are rare, and each may carry a whole payload.
-RARE_WORKERS = 4
 
-
-def build_lifespan(settings: PersistenceSettings) -> Lifespan:
+def build_lifespan(settings: PersistenceSettings, receiver: receiving.SpanReceiver | None = None) -> Lifespan:
     """Return what opens the database, binds the handlers and closes everything in reverse."""
 
     @asynccontextmanager
@@ -56,6 +54,7 @@ def build_lifespan(settings: PersistenceSettings) -> Lifespan:
             await stack.enter_async_context(early_intake(service, intake, settings))
             answer(service, writer, pool, settings)
             answer_about_letters(service, writer, pool, streams, settings)
+            await stack.enter_async_context(keeping.keeping_traces(service, receiver, settings))
             yield
 
     return lifespan
@@ -73,7 +72,7 @@ def consume(
     """Bind the consumers; return the intake, which also works past its own backlog."""
     handlers = MessageHandlers(writer, pool, service.publisher, service.requester, streams, sweeping, guard.admits)
     workers = settings.persistence_workers
-    intake = EarlyIntake(handlers)
+    intake = EarlyIntake(handlers, service.telemetry.tracer)
     service.consume_raw(topology.INTAKE, intake.on_ingest, workers=workers)
     on_fact = serve_conversations(service, writer, pool, settings).facts(handlers.on_fact)
     service.consume_raw(topology.PERSISTENCE, on_fact, workers=workers)
@@ -113,7 +112,8 @@ def answer_about_letters(
 def main() -> None:
     """Run the service until it is told to stop."""
     settings = load(PersistenceSettings)
-    run_service("persistence", settings, build_lifespan(settings))
+    receiver = receiving.SpanReceiver(settings)
+    run_service("persistence", settings, build_lifespan(settings, receiver), receiver.routes())
 
 
 if __name__ == "__main__":

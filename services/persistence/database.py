@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from services.persistence.settings import PersistenceSettings
 from shared.errors import Misconfigured, Unavailable
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+TRACES_FILE = "traces.db"
 CONNECT_TIMEOUT_SECONDS = 5
 # What an answer may take beyond the time of its statement, which the server itself keeps while it is well.
 ANSWER_SLACK_SECONDS = 5.0
@@ -40,7 +42,18 @@ def open_database(settings: PersistenceSettings) -> Database:
     url = database_url(settings)
     if url.get_backend_name() == "sqlite":
         return _open_sqlite(url, settings)
-    return _open_postgresql(url, settings)
+    return _open_postgresql(
+        url, settings, writing=settings.persistence_write_threads, reading=settings.persistence_read_threads
+    )
+
+
+def open_trace_database(settings: PersistenceSettings) -> Database:
+    """Return engines for the span store: a SQLite file beside that of the documents, or the same PostgreSQL."""
+    url = database_url(settings)
+    if url.get_backend_name() == "sqlite":
+        # SQLite has one writer a file: here spans and documents never wait for one another.
+        return _open_sqlite(url.set(database=str(Path(url.database or "rag.db").with_name(TRACES_FILE))), settings)
+    return _open_postgresql(url, settings, writing=1, reading=1)
 
 
 def database_url(settings: PersistenceSettings) -> URL:
@@ -113,7 +126,7 @@ def _sqlite_engine(url: URL, *, connections: int, timeout: float, pragma: str = 
     return engine
 
 
-def _open_postgresql(url: URL, settings: PersistenceSettings) -> Database:
+def _open_postgresql(url: URL, settings: PersistenceSettings, *, writing: int, reading: int) -> Database:
     milliseconds = int(settings.persistence_statement_timeout_seconds * 1000)
     options = {
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -123,9 +136,9 @@ def _open_postgresql(url: URL, settings: PersistenceSettings) -> Database:
         "tcp_user_timeout": milliseconds,
     }
     answer_seconds = settings.persistence_statement_timeout_seconds + ANSWER_SLACK_SECONDS
-    writes = _postgresql_engine(url, settings.persistence_write_threads, options, answer_seconds)
-    reads = _postgresql_engine(url, settings.persistence_read_threads, options, answer_seconds)
-    return Database(writes, reads, settings.persistence_write_threads)
+    writes = _postgresql_engine(url, writing, options, answer_seconds)
+    reads = _postgresql_engine(url, reading, options, answer_seconds)
+    return Database(writes, reads, writing)
 
 
 def _postgresql_engine(url: URL, connections: int, options: dict[str, Any], answer_seconds: float) -> Engine:

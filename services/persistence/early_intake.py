@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
 
+from opentelemetry.trace import Tracer
+
 from contracts import topology
 from services.persistence.handlers import MessageHandlers
 from services.persistence.settings import PersistenceSettings
@@ -12,14 +14,15 @@ from shared.messaging.backlog import NatsBacklog
 from shared.messaging.delivery import Delivery
 from shared.messaging.early_work import EarlyWork
 from shared.messaging.fair_lane import FairLane, WaitingMessage, Work, beside
+from shared.messaging.spans import process_span
 from shared.service import Service
 
 
 class EarlyIntake:
     """Records messages out of turn; recording one a second time changes nothing, and is left out where it is known."""
 
-    def __init__(self, handlers: MessageHandlers) -> None:
-        self._handlers = handlers
+    def __init__(self, handlers: MessageHandlers, tracer: Tracer) -> None:
+        self._handlers, self._tracer = handlers, tracer
         self._turns: dict[str, int] = {}
         self._number = count(1)
         self.early = EarlyWork()
@@ -36,7 +39,9 @@ class EarlyIntake:
 
     async def on_early(self, waiting: WaitingMessage) -> None:
         """Record a message that the durable has yet to give out."""
-        await self._handlers.on_ingest(waiting.as_delivery(topology.INTAKE))
+        delivery = waiting.as_delivery(topology.INTAKE)
+        with process_span(self._tracer, delivery):
+            await self._handlers.on_ingest(delivery)
 
     def next_of(self, tenants: list[str]) -> str:
         """Return the tenant whose turn is longest ago."""

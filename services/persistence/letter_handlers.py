@@ -20,6 +20,8 @@ from services.persistence.read_pool import ReadPool
 from services.persistence.replaying import Replays
 from shared.telemetry import trace_id_in
 
+# Dead letters and advisories are rare, and each may carry a whole payload.
+RARE_WORKERS: Final = 4
 # With what base64 adds, and the headers, it must fit the broker's payload limit.
 MAX_SHOWN_BYTES: Final = 256 * 1024
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from shared.settings import PlatformSettings
+from shared.settings import MIB, PlatformSettings
 
 DAY_SECONDS = 24 * 60 * 60.0
 
@@ -81,3 +81,21 @@ class PersistenceSettings(PlatformSettings):
         default=60.0, gt=0, description="Pause between two removals of what is kept long enough."
     )
     persistence_prune_rows: int = Field(default=1_000, ge=1, description="Rows of a table removed at a time.")
+    persistence_spans_max: int = Field(
+        default=100_000, ge=1_000, description="Spans kept for `rag trace`, some 700 bytes each; the oldest go."
+    )
+    persistence_spans_max_of_trace: int = Field(
+        default=5_000, ge=100, description="Spans kept of one trace; more are counted only."
+    )
+    persistence_spans_keep_seconds: float = Field(
+        default=7 * DAY_SECONDS, gt=0, description="How long a trace is kept."
+    )
+    persistence_spans_queue_bytes: int = Field(
+        default=8 * MIB, ge=64 * 1024, description="Bytes of spans that wait to be written; then exporters get a 503."
+    )
+    persistence_spans_max_body_bytes: int = Field(
+        default=4 * MIB, ge=64 * 1024, description="Size of one export as it comes."
+    )
+    persistence_spans_max_unpacked_bytes: int = Field(
+        default=16 * MIB, ge=64 * 1024, description="Size of one export when it is unpacked."
+    )

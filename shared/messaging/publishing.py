@@ -10,14 +10,15 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import PubAck
 from nats.js.errors import APIError, NoStreamResponseError
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import Tracer
 
 from contracts import subjects
 from contracts.codec import content_type, encode
 from contracts.facts import SUBJECT_OF_FACT, DocumentFact
 from contracts.messages import Fact, Message
 from shared.errors import Overloaded, Rejected, StreamMoved, Unavailable
-from shared.telemetry import inject_context, span
+from shared.messaging.spans import send_span
+from shared.telemetry import inject_context
 
 # The server's codes for: maximum messages, maximum bytes, insufficient storage.
 FULL_STREAM_ERRORS = (10077, 10122, 10023)
@@ -87,7 +88,7 @@ class Publisher:
         """
         fields = {**headers, subjects.HEADER_TENANT: tenant, subjects.HEADER_MESSAGE_ID: message_id}
         template = subjects.template_of(subject)
-        with span(self._tracer, f"send {template}", SpanKind.PRODUCER, attributes=_attributes(template)):
+        with send_span(self._tracer, template, tenant):
             inject_context(fields)
             ack = await self._send(subject, payload, fields)
         return Published(sequence=ack.seq, duplicate=bool(ack.duplicate))
@@ -190,12 +191,3 @@ def _refused(subject: str, error: Exception) -> Unavailable | Overloaded:
     if error.err_code == WRONG_LAST_SEQUENCE:
         return StreamMoved(f"the stream behind {template} took another message meanwhile")
     return Unavailable(f"the broker refused a message on {template}: {error}")
-
-
-def _attributes(template: str) -> dict[str, str]:
-    return {
-        "messaging.system": "nats",
-        "messaging.operation.name": "send",
-        "messaging.operation.type": "send",
-        "messaging.destination.template": template,
-    }

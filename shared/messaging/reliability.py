@@ -10,23 +10,26 @@ from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 from faststream.nats import NatsPublishCommand
 from nats.aio.msg import Msg
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode, Tracer
 
 from contracts import subjects
 from contracts.topology import CONSUMERS, Consumer
+from contracts.traces import ATTRIBUTE_ERROR_TYPE
 from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.delivery import Delivery
 from shared.messaging.outages import Outages
 from shared.messaging.policy import Action, Decision, backoff_seconds, decide, reason_of, wait_seconds
+from shared.messaging.spans import process_span
 from shared.metrics import MessagingMetrics
-from shared.telemetry import span
 
 log = get_logger(__name__)
 _CONSUMERS = {consumer.name: consumer for consumer in CONSUMERS}
 WAITING_LOGGED_EVERY_SECONDS = 60.0
 GIVE_BACK_SECONDS = 1.0
+DONE = "done"
 
 
 class Reliability:
@@ -134,18 +137,14 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         consumer = _CONSUMERS[delivery.consumer]
         started = time.perf_counter()
         with (
-            span(
-                self._owner.tracer,
-                f"process {subjects.template_of(delivery.subject)}",
-                SpanKind.CONSUMER,
-                headers=delivery.headers,
-                attributes=_attributes(delivery),
-            ),
+            process_span(self._owner.tracer, delivery) as current,
             structlog.contextvars.bound_contextvars(
                 consumer=delivery.consumer, sequence=delivery.sequence, correlation_id=delivery.correlation_id
             ),
         ):
             outcome = await self._settle(call_next, msg, delivery, consumer)
+            if outcome != DONE:
+                current.set_attribute("rag.message.outcome", outcome)
         self._record(delivery, outcome, time.perf_counter() - started)
 
     async def _settle(
@@ -166,7 +165,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         await raw.ack()
         for callback in delivery.after_ack:
             await callback()
-        return "done"
+        return DONE
 
     async def _handle(
         self,
@@ -194,6 +193,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
     async def _judge(self, error: Exception, raw: Msg, delivery: Delivery, consumer: Consumer) -> str:
         decision = decide(error, delivery.deliveries, consumer)
         _log_failure(error, decision, delivery)
+        _mark(error, decision)
         if decision.action is Action.LEAVE:
             # An acknowledgement of either kind would count for the delivery that is at work.
             return str(decision.action)
@@ -241,12 +241,9 @@ def _log_failure(error: Exception, decision: Decision, delivery: Delivery) -> No
         log.warning("message_failed", action=decision.action, delay_seconds=round(decision.delay_seconds, 2), **fields)
 
 
-def _attributes(delivery: Delivery) -> dict[str, str | int]:
-    return {
-        "messaging.system": "nats",
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.destination.template": subjects.template_of(delivery.subject),
-        "messaging.consumer.group.name": delivery.consumer,
-        "rag.message.deliveries": delivery.deliveries,
-    }
+def _mark(error: Exception, decision: Decision) -> None:
+    """Say on the span what ended it: one that takes its error for an answer would look as if all were well."""
+    current = trace.get_current_span()
+    current.set_attribute(ATTRIBUTE_ERROR_TYPE, reason_of(error).code)
+    if decision.action in (Action.RETRY, Action.DEAD):
+        current.set_status(Status(StatusCode.ERROR, reason_of(error).code))

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
-from opentelemetry.trace import SpanKind, Tracer
+from opentelemetry.trace import Tracer
 
 from contracts import subjects
 from contracts.codec import DecodeError, decode, encode
@@ -38,8 +38,9 @@ from shared.errors import (
 from shared.logs import get_logger
 from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.delivery import read_deadline
+from shared.messaging.spans import request_span, respond_span
 from shared.metrics import MessagingMetrics
-from shared.telemetry import inject_context, span
+from shared.telemetry import current_tenant, inject_context
 
 log = get_logger(__name__)
 Q = TypeVar("Q", bound=Message)
@@ -64,7 +65,9 @@ class Requester:
         """
         until = min(deadline or float("inf"), time.time() + self._timeout_seconds)
         headers = {subjects.HEADER_DEADLINE: str(int(until * 1000))}
-        with span(self._tracer, f"request {subject}", SpanKind.CLIENT):
+        if (tenant := current_tenant()) is not None:
+            headers[subjects.HEADER_TENANT] = tenant
+        with request_span(self._tracer, subject):
             inject_context(headers)
             message = await self._send(subject, encode(request), headers, until)
             if message.headers and subjects.HEADER_ERROR in message.headers:
@@ -117,12 +120,12 @@ async def respond(
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(message: Msg) -> None:
-        started = time.perf_counter()
+        started, received_at = time.perf_counter(), time.time()
         headers: Mapping[str, str] = message.headers or {}
         outcome = "ok"
         async with slots:
             try:
-                with span(tracer, f"respond {subject}", SpanKind.SERVER, headers=headers):
+                with respond_span(tracer, subject, headers, received_at):
                     reply = await handler(_decoded(model, message), _open_deadline(headers))
                 await message.respond(encode(reply))
             except Exception as error:  # The boundary: the caller must hear of every failure.

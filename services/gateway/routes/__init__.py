@@ -12,6 +12,7 @@ from services.gateway.routes import (
     openai,
     queries,
     search,
+    traces,
 )
 
 ROUTERS = tuple(
@@ -27,6 +28,7 @@ ROUTERS = tuple(
         mcp,
         admin,
         dead_letters,
+        traces,
         contracts,
     )
 )

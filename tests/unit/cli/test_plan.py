@@ -80,3 +80,12 @@ def test_the_gateway_alone_takes_another_loopback_address() -> None:
 def test_every_process_has_its_place_in_the_order_of_the_end() -> None:
     assert sorted(STOP_ORDER) == sorted([*SERVICES, "nats-server"])
     assert {service_of(spec.name) for spec in plan("parser=3").services()} <= set(STOP_ORDER)
+
+
+def test_every_service_sends_its_spans_to_the_first_persistence_unless_the_caller_says_where() -> None:
+    specs = plan("persistence=2").services()
+    ports = {spec.name: spec.environment["RAG_PORT"] for spec in specs}
+    wanted = f"http://127.0.0.1:{ports['persistence.1']}"
+    assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in specs} == {wanted}
+    elsewhere = plan(RAG_OTLP_ENDPOINT="http://collector:4318").services()
+    assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in elsewhere} == {"http://collector:4318"}

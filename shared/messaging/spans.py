@@ -1,0 +1,90 @@
+"""The spans of messages and requests, under OpenTelemetry's messaging names; a subject only ever as its template.
+
+A message's span is the child of the one that sent it, also after hours in a queue. What waited there lies between the
+attribute `rag.message.queued_at` and the span's start.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Final
+
+from opentelemetry.trace import Span, SpanKind, Tracer
+
+from contracts import subjects
+from contracts.traces import ATTRIBUTE_DELIVERIES, ATTRIBUTE_DESTINATION, ATTRIBUTE_QUEUED_AT
+from shared.errors import InvalidMessage
+from shared.messaging.delivery import Delivery
+from shared.telemetry import span
+
+_MAX_ID_CHARACTERS: Final = 300
+
+
+def send_span(tracer: Tracer, template: str, tenant: str) -> AbstractContextManager[Span]:
+    """Return the span of publishing a message, of the sender's trace."""
+    attributes = _attributes("send", "send", template)
+    return span(tracer, f"send {template}", SpanKind.PRODUCER, attributes=attributes, tenant=tenant or None)
+
+
+def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[Span]:
+    """Return the span of handling one delivery of a message, the child of what its sender's headers name."""
+    template = subjects.template_of(delivery.subject)
+    attributes = {
+        **_attributes("process", "process", template),
+        "messaging.consumer.group.name": delivery.consumer,
+        ATTRIBUTE_DELIVERIES: delivery.deliveries,
+        ATTRIBUTE_QUEUED_AT: _rfc3339(delivery.published_at),
+    }
+    if identity := delivery.headers.get(subjects.HEADER_MESSAGE_ID):
+        attributes["messaging.message.id"] = identity[:_MAX_ID_CHARACTERS]
+    return span(
+        tracer,
+        f"process {template}",
+        SpanKind.CONSUMER,
+        headers=delivery.headers,
+        attributes=attributes,
+        tenant=_tenant_of(delivery),
+    )
+
+
+def request_span(tracer: Tracer, subject: str) -> AbstractContextManager[Span]:
+    """Return the span of asking another service and waiting for its reply."""
+    template = subjects.template_of(subject)
+    return span(tracer, f"request {template}", SpanKind.CLIENT, attributes=_attributes("request", "send", template))
+
+
+def respond_span(
+    tracer: Tracer, subject: str, headers: Mapping[str, str], received_at: float
+) -> AbstractContextManager[Span]:
+    """Return the span of answering a request that reached this process at `received_at` (unix seconds)."""
+    template = subjects.template_of(subject)
+    attributes = {**_attributes("respond", "process", template), ATTRIBUTE_QUEUED_AT: _rfc3339(received_at)}
+    tenant = headers.get(subjects.HEADER_TENANT, "")
+    return span(
+        tracer,
+        f"respond {template}",
+        SpanKind.SERVER,
+        headers=headers,
+        attributes=attributes,
+        tenant=tenant if subjects.TENANT_PATTERN.match(tenant) else None,
+    )
+
+
+def _attributes(name: str, kind: str, template: str) -> dict[str, str | int]:
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": name,
+        "messaging.operation.type": kind,
+        ATTRIBUTE_DESTINATION: template,
+    }
+
+
+def _tenant_of(delivery: Delivery) -> str | None:
+    try:
+        return delivery.tenant
+    except InvalidMessage:
+        return None
+
+
+def _rfc3339(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,101 @@
+"""Sending spans away: in batches, beside the work, and never at its cost.
+
+Whoever takes the spans may be slow or gone. Then they are dropped and counted, the log says so now and then, and
+nothing waits for it but the end of the process, a moment.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from shared.logs import get_logger
+from shared.settings import PlatformSettings
+
+log = get_logger(__name__)
+
+BATCH_SPANS: Final = 512
+LOGGED_EVERY_SECONDS: Final = 60.0
+START_SECONDS: Final = 60.0
+_PATH: Final = "/v1/traces"
+# What these say of each failed batch is said here once a minute.
+_NOISY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal")
+
+
+class _CountingProcessor(BatchSpanProcessor):
+    """Counts what its full queue drops."""
+
+    def __init__(self, export: "SpanExport", settings: PlatformSettings) -> None:
+        super().__init__(
+            export,
+            max_queue_size=settings.otlp_queue_spans,
+            schedule_delay_millis=settings.otlp_delay_seconds * 1000,
+            max_export_batch_size=min(BATCH_SPANS, settings.otlp_queue_spans),
+        )
+        self._owner, self._max_waiting = export, settings.otlp_queue_spans
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Queue a span."""
+        if len(self._batch_processor._queue) >= self._max_waiting:
+            self._owner.dropped("queue_full", 1)
+        super().on_end(span)
+
+
+class SpanExport(SpanExporter):
+    """Sends batches to an OTLP/HTTP endpoint."""
+
+    def __init__(self, settings: PlatformSettings, meter: Meter) -> None:
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self._endpoint = f"{(settings.otlp_endpoint or '').rstrip('/')}{_PATH}"
+        self._exporter = OTLPSpanExporter(
+            endpoint=self._endpoint, timeout=settings.otlp_timeout_seconds, compression=Compression.Gzip
+        )
+        self._dropped = meter.create_counter(
+            "rag.spans.dropped", unit="{span}", description="Spans that were not sent, by reason."
+        )
+        self._sent = meter.create_counter("rag.spans.sent", unit="{span}", description="Spans that were sent.")
+        self._logged_at = -LOGGED_EVERY_SECONDS
+        self._started_at, self._taken_once = time.monotonic(), False
+        self._closing = False
+        self._gone = False
+        self.processor = _CountingProcessor(self, settings)
+
+    def close_soon(self) -> None:
+        """Give up on the rest after the first batch that fails from now on."""
+        self._closing = True
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Send a batch; called on the processor's own thread."""
+        if self._closing and self._gone:
+            self.dropped("not_taken", len(spans))
+            return SpanExportResult.FAILURE
+        result = self._exporter.export(spans)
+        self._gone = result is not SpanExportResult.SUCCESS
+        if self._gone:
+            self.dropped("not_taken", len(spans))
+        else:
+            self._taken_once = True
+            self._sent.add(len(spans))
+        return result
+
+    def dropped(self, reason: str, spans: int) -> None:
+        """Count spans that nobody will see; the log says so once a minute."""
+        self._dropped.add(spans, {"reason": reason})
+        now = time.monotonic()
+        if not self._taken_once and now - self._started_at < START_SECONDS:
+            # Under `rag up` whoever takes them starts at the same time.
+            return
+        if now - self._logged_at >= LOGGED_EVERY_SECONDS:
+            self._logged_at = now
+            log.warning("spans_dropped", reason=reason, endpoint=self._endpoint)
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
