@@ -5,6 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from contracts import subjects
+from contracts.conversations import MAX_COMMENT_CHARACTERS, Rating
 from contracts.messages import Fact
 
 
@@ -70,6 +71,7 @@ class QueryAnswered(Fact):
     answered: bool
     citations: int
     duration_ms: float
+    conversation_id: str | None = None
 
 
 class QueryFailed(Fact):
@@ -78,6 +80,17 @@ class QueryFailed(Fact):
     query_id: str
     code: str
     message: str
+    conversation_id: str | None = None
+
+
+class FeedbackGiven(Fact):
+    """Somebody rated the answer to a question; of several ratings the last one counts."""
+
+    query_id: str
+    rating: Rating
+    comment: str | None = Field(default=None, max_length=MAX_COMMENT_CHARACTERS)
+    trace_id: str | None = None
+    conversation_id: str | None = None
 
 
 FACT_TYPES: Final[dict[str, type[Fact]]] = {
@@ -90,5 +103,6 @@ FACT_TYPES: Final[dict[str, type[Fact]]] = {
     subjects.CHUNKS_INDEXED: ChunksIndexed,
     subjects.QUERY_ANSWERED: QueryAnswered,
     subjects.QUERY_FAILED: QueryFailed,
+    subjects.FEEDBACK_GIVEN: FeedbackGiven,
 }
 SUBJECT_OF_FACT: Final[dict[type[Fact], str]] = {fact: subject for subject, fact in FACT_TYPES.items()}

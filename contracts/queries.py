@@ -4,21 +4,32 @@ The events of one answer come in this order, numbered from 1:
 `accepted`, (`step` | `retrieval` | `delta`)*, `citations`, `done` — or `error` at any point, which ends it.
 """
 
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from contracts.documents import CollectionName
-from contracts.messages import Message
+from contracts.messages import Message, now
 
 AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
+MAX_HISTORY_TURNS: Final = 20
+MAX_TURN_CHARACTERS: Final = 8_000
+
+
+class HistoryTurn(Message):
+    """A question that was asked before, and its answer; empty when there was none."""
+
+    question: str = Field(min_length=1, max_length=MAX_TURN_CHARACTERS)
+    answer: str = Field(default="", max_length=MAX_TURN_CHARACTERS)
 
 
 class AskQuestion(Message):
-    """Answer a question from the documents of a tenant.
+    """Answer a question from the documents of a tenant; `asked_at` gives it its place in its conversation.
 
-    With `attended` the work may stop when nobody has said for a while that somebody listens (`StillListening`).
+    `history` is what the caller says was said before it, oldest first. With `attended` the work may stop when nobody
+    has said for a while that somebody listens (`StillListening`).
     """
 
     tenant: str
@@ -27,8 +38,10 @@ class AskQuestion(Message):
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"
     conversation_id: str | None = None
+    asked_at: datetime = Field(default_factory=now)
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
+    history: list[HistoryTurn] = Field(default_factory=list, max_length=MAX_HISTORY_TURNS)
     attended: bool = False
 
 
@@ -72,3 +85,4 @@ class Answer(Message):
     steps: list[dict[str, Any]] = Field(default_factory=list)
     usage: dict[str, float] = Field(default_factory=dict)
     cached: bool = False
+    conversation_id: str | None = None

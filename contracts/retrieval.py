@@ -55,6 +55,31 @@ class RetrieveReply(Message):
     reranked: bool | None = None
 
 
+class PassagesRequest(Message):
+    """Read a document's chunks as searches show them, from one place to another, both included.
+
+    Places are pages where both pages are given, else ordinals (from 0). `collection` and `filter` are conditions that
+    the document has to fulfil. The reply holds at most `max_bytes` of text, but one chunk in any case.
+    """
+
+    tenant: str
+    document_id: str = Field(min_length=1, max_length=256)
+    collection: CollectionName | None = None
+    filter: dict[str, Any] | None = None
+    first_page: int | None = Field(default=None, ge=0)
+    last_page: int | None = Field(default=None, ge=0)
+    first_ordinal: int = Field(default=0, ge=0)
+    last_ordinal: int | None = Field(default=None, ge=0)
+    max_bytes: int = Field(default=32_768, ge=1, le=524_288)
+
+
+class PassagesReply(Message):
+    """The chunks in their order; `next_ordinal` is where one that was asked for but did not fit begins, if any."""
+
+    passages: list[RetrievedChunk]
+    next_ordinal: int | None = None
+
+
 class EmbedRequest(Message):
     """Embed texts; `kind` decides whether the model's query prefix is used.
 
@@ -74,6 +99,22 @@ class EmbedReply(Message):
     model: str
     dimension: int
     vectors: list[bytes]
+
+
+class EpochRequest(Message):
+    """Tell the epoch of a collection, or of everything that a tenant has."""
+
+    tenant: str
+    collection: CollectionName | None = None
+
+
+class EpochReply(Message):
+    """What is kept of a search that began after this reply holds as long as the same epoch is told; it names nothing.
+
+    Every change of what searches show has another epoch, before anybody is told of the change.
+    """
+
+    epoch: str = Field(min_length=1)
 
 
 class FenceRequest(Message):

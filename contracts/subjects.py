@@ -13,6 +13,7 @@ INGEST_TEMPLATE: Final = "rag.v1.ingest.{tenant}"
 INGEST_ALL: Final = "rag.v1.ingest.*"
 CHUNKS_READY: Final = "rag.v1.chunks.ready"
 CHUNKS_EMBEDDED: Final = "rag.v1.chunks.embedded"
+CONVERSATION_TURNS: Final = "rag.v1.conversations.turns"
 QUERIES_ASK: Final = "rag.v1.queries.ask"
 ANSWERS_TEMPLATE: Final = "rag.v1.answers.{query_id}"
 ANSWERS_ALL: Final = "rag.v1.answers.*"
@@ -35,9 +36,11 @@ DOCUMENT_FAILED: Final = "rag.v1.facts.document.failed"
 CHUNKS_INDEXED: Final = "rag.v1.facts.chunks.indexed"
 QUERY_ANSWERED: Final = "rag.v1.facts.query.answered"
 QUERY_FAILED: Final = "rag.v1.facts.query.failed"
+FEEDBACK_GIVEN: Final = "rag.v1.facts.feedback.given"
 
 RETRIEVE: Final = "rag.v1.retrieve"
 EMBED_QUERY: Final = "rag.v1.embed.query"
+INDEX_EPOCH: Final = "rag.v1.index.epoch"
 INDEX_FENCE: Final = "rag.v1.index.fence"
 INDEX_COUNTS: Final = "rag.v1.index.counts"
 INDEX_REINDEX: Final = "rag.v1.index.reindex"
@@ -45,17 +48,26 @@ INDEX_REVISIONS: Final = "rag.v1.index.revisions"
 INDEX_FENCES: Final = "rag.v1.index.fences"
 INDEX_REMOVE: Final = "rag.v1.index.remove"
 READ_DOCUMENT: Final = "rag.v1.read.document"
+READ_PASSAGES: Final = "rag.v1.read.passages"
 READ_DOCUMENTS: Final = "rag.v1.read.documents"
 READ_COLLECTIONS: Final = "rag.v1.read.collections"
 READ_IDEMPOTENCY: Final = "rag.v1.read.idempotency"
+READ_CONVERSATION: Final = "rag.v1.read.conversation"
+READ_CONVERSATIONS: Final = "rag.v1.read.conversations"
+READ_QUERY: Final = "rag.v1.read.query"
 READ_DEAD_LETTER: Final = "rag.v1.read.dead-letter"
 READ_DEAD_LETTERS: Final = "rag.v1.read.dead-letters"
 REPLAY_DEAD_LETTERS: Final = "rag.v1.dead-letters.replay"
 DISCARD_DEAD_LETTER: Final = "rag.v1.dead-letters.discard"
+CONVERSATION_HISTORY: Final = "rag.v1.conversations.history"
+RECORD_TURN: Final = "rag.v1.conversations.record"
+DELETE_CONVERSATION: Final = "rag.v1.conversations.delete"
 RECONCILE: Final = "rag.v1.reconcile"
 HEALTH: Final = "rag.v1.health"
+TOOL_TEMPLATE: Final = "rag.v1.tools.{tool}"
 
 UPLOADS_BUCKET: Final = "uploads"
+AGENT_STEPS_BUCKET: Final = "agent-steps"
 
 HEADER_TRACEPARENT: Final = "traceparent"
 HEADER_TRACESTATE: Final = "tracestate"
@@ -71,6 +83,9 @@ HEADER_EXPECTED_SEQUENCE: Final = "Nats-Expected-Last-Sequence"
 HEADER_EXPECTED_SUBJECT_SEQUENCE: Final = "Nats-Expected-Last-Subject-Sequence"
 HEADER_STORED_SEQUENCE: Final = "Nats-Sequence"
 HEADER_STORED_BEHIND: Final = "Nats-Last-Sequence"
+HEADER_BATCH_ID: Final = "Nats-Batch-Id"
+HEADER_BATCH_SEQUENCE: Final = "Nats-Batch-Sequence"
+HEADER_BATCH_COMMIT: Final = "Nats-Batch-Commit"
 
 HEADER_DEAD_REASON: Final = "Rag-Dead-Reason"
 HEADER_DEAD_CODE: Final = "Rag-Dead-Code"
@@ -90,6 +105,7 @@ CONTENT_TYPE_JSON: Final = "application/json"
 CONTENT_TYPE_MSGPACK: Final = "application/msgpack"
 
 TENANT_PATTERN: Final = re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}$")
+TOOL_NAME: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 _INGEST_PREFIX: Final = "rag.v1.ingest."
 _LETTER_HEADERS: Final = frozenset({HEADER_TRACEPARENT, HEADER_TRACESTATE, HEADER_TENANT.lower()})
 
@@ -129,6 +145,11 @@ def query_of(subject: str) -> str:
     return subject.rpartition(".")[2]
 
 
+def tool(name: str) -> str:
+    """Return the subject on which a tool of the agent answers."""
+    return f"rag.v1.tools.{name}"
+
+
 def dead(consumer: str) -> str:
     """Return the dead-letter subject of a durable consumer."""
     return f"rag.v1.dead.{consumer}"
@@ -161,6 +182,7 @@ def template_of(subject: str) -> str:
         ("rag.v1.told.", TOLD_TEMPLATE),
         ("rag.v1.listening.", LISTENING_TEMPLATE),
         ("rag.v1.dead.", DEAD_TEMPLATE),
+        ("rag.v1.tools.", TOOL_TEMPLATE),
     ):
         if subject.startswith(prefix):
             return template

@@ -50,6 +50,7 @@ class Stream:
     """A JetStream stream; ages and windows in seconds, sizes in bytes.
 
     With `repeated_as` the broker repeats every message once it is stored, with its sequence and the one before it.
+    `takes_batches`: messages may be stored together, all of them or none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stream:
     max_msgs: int = -1
     max_age_seconds: float = 0.0
     dedupe_window_seconds: float = DEDUPE_WINDOW_SECONDS
+    takes_batches: bool = False
     consumers: tuple["Consumer", ...] = field(default=())
     repeated_as: str | None = None
 
@@ -96,14 +98,21 @@ EMBEDDER: Final = Consumer(
 RETRIEVER: Final = Consumer(
     "retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128, linger_seconds=BULK_LINGER_SECONDS
 )
-# The other facts are persistence's own; reading them back would cost more than everything else it does.
+# The other facts about documents are persistence's own; reading them back would cost more than all else it does.
 PERSISTENCE: Final = Consumer(
     "persistence",
     "FACTS",
-    (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED),
+    (
+        subjects.DOCUMENT_PARSED,
+        subjects.CHUNKS_INDEXED,
+        subjects.QUERY_ANSWERED,
+        subjects.QUERY_FAILED,
+        subjects.FEEDBACK_GIVEN,
+    ),
     max_ack_pending=512,
     linger_seconds=BULK_LINGER_SECONDS,
 )
+TURNS: Final = Consumer("persistence-turns", "TURNS", (subjects.CONVERSATION_TURNS,), max_ack_pending=128)
 CLEANUP: Final = Consumer(
     "retriever-cleanup",
     "FACTS",
@@ -186,8 +195,19 @@ STREAMS: Final[tuple[Stream, ...]] = (
         max_bytes=128 * MIB,
         max_age_seconds=5 * MINUTE,
         dedupe_window_seconds=120.0,
+        takes_batches=True,
         # A reader of the answers' own subject would also see what was refused because another delivery came first.
         repeated_as=subjects.TOLD_OF_ANSWERS,
+    ),
+    # Turns of conversations that could not be recorded at once; a work queue, so that their text goes with the work.
+    Stream(
+        "TURNS",
+        (subjects.CONVERSATION_TURNS,),
+        Retention.WORK_QUEUE,
+        Storage.FILE,
+        Discard.NEW,
+        max_bytes=256 * MIB,
+        consumers=(TURNS,),
     ),
     Stream(
         "DEAD",
@@ -212,6 +232,23 @@ STREAMS: Final[tuple[Stream, ...]] = (
 )
 
 CONSUMERS: Final[tuple[Consumer, ...]] = tuple(consumer for stream in STREAMS for consumer in stream.consumers)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValueBucket:
+    """A JetStream key-value bucket that keeps the last value of each key; age in seconds, size in bytes."""
+
+    name: str
+    storage: Storage
+    max_bytes: int
+    max_age_seconds: float
+
+
+# What an agent has done for a question, for the agent that goes on when it dies. It lives as long as the question and
+# its answer, which are in memory too: a broker that lost those has nobody to go on for.
+AGENT_STEPS: Final = KeyValueBucket(
+    subjects.AGENT_STEPS_BUCKET, Storage.MEMORY, max_bytes=64 * MIB, max_age_seconds=5 * MINUTE
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from opentelemetry import trace
 
 from shared.settings import PlatformSettings
 
-_NOISY_LOGGERS = ("httpx", "httpcore", "openai", "uvicorn.access", "faststream", "alembic")
+_NOISY_LOGGERS = ("httpx", "httpcore", "openai", "mcp", "uvicorn.access", "faststream", "alembic")
 
 
 def configure_logging(settings: PlatformSettings, service: str) -> None:

@@ -1,5 +1,6 @@
 """Traces and metrics: one tracer and one meter per process, W3C context on every hop."""
 
+import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from shared.settings import PlatformSettings
 from shared.version import VERSION
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,12 @@ def links_to(*traceparents: str | None) -> list[Link]:
 def current_trace_id() -> str:
     """Return the trace id of the current span as 32 hex digits (zeros outside any span)."""
     return format(trace.get_current_span().get_span_context().trace_id, "032x")
+
+
+def trace_id_in(traceparent: str | None) -> str | None:
+    """Return the trace id in a W3C `traceparent`, None when there is none."""
+    found = _TRACEPARENT.match(traceparent or "")
+    return found.group(1) if found else None
 
 
 def _sampler(settings: PlatformSettings) -> Sampler:

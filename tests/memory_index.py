@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from services.retriever import payload
-from services.retriever.conditions import search_scope
+from services.retriever.conditions import search_scope, span_scope
 from services.retriever.filters import Between
 from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -100,6 +101,14 @@ class MemoryIndex:
         scores = ranked(query, candidates, words)
         return [payload.read_hit(each, stored[each], score, cosines.get(each)) for each, score in scores.items()]
 
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        self._require_open()
+        wanted = MAKE.all(span_scope(MAKE, span))
+        stored = {each: payload.chunk_payload(point) for each, point in self.points.items()}
+        return payload.in_order(payload.read_hit(each, one, 0.0, None) for each, one in stored.items() if wanted(one))[
+            :limit
+        ]
+
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
     ) -> None:
@@ -117,6 +126,11 @@ class MemoryIndex:
 
     async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
         self._remove(tenant, document_id, lambda stored: stored == revision)
+
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        self._require_open()
+        document = (tenant, document_id)
+        return {each.collection for each in self.points.values() if (each.tenant, each.document_id) == document}
 
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         self._require_open()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from contracts.queries import Citation
 from contracts.retrieval import RetrievedChunk
+from services.agent.evidence import COVERAGE_WEIGHT
 from services.agent.markers import Marker, MarkerReader
 from services.agent.support import MAX_COMPARED_SENTENCES, Support, claim_before, closest, supports
 
@@ -19,6 +20,7 @@ class _Cited:
     passage: RetrievedChunk
     claim: str
     candidates: list[Support]
+    close: bool = False
 
     @property
     def open(self) -> bool:
@@ -57,11 +59,23 @@ class CitedText:
         """Return the claims whose sentence is not clear, each with the texts it may be compared with."""
         return [(one.claim, [item.sentence.scored_text for item in one.candidates]) for one in self._cited if one.open]
 
-    def settle(self, similarities: Sequence[Sequence[float]]) -> None:
-        """Choose the sentences of what `unclear` returned, by the similarity of each claim to its candidates."""
+    def settle(self, similarities: Sequence[Sequence[float]], least_evidence: float) -> None:
+        """Choose the sentences of what `unclear` returned, by the similarity of each claim to its candidates.
+
+        A claim whose best sentence has `least_evidence` (`evidence.py`) is close enough to come from its passage.
+        """
         waiting = [one for one in self._cited if one.open]
         for one, found in zip(waiting, similarities, strict=True):
+            evidence = [
+                likeness + COVERAGE_WEIGHT * item.coverage for likeness, item in zip(found, one.candidates, strict=True)
+            ]
+            one.close = max(evidence) >= least_evidence
             one.candidates = [closest(one.candidates, found)]
+
+    @property
+    def supporting_chunks(self) -> set[str]:
+        """Return the ids of the chunks that hold a claim which cites them, by its words or by its meaning."""
+        return {one.passage.chunk_id for one in self._cited if one.candidates[0].clear or one.close}
 
     @property
     def citations(self) -> list[Citation]:

@@ -31,6 +31,11 @@ def words_of(text: str) -> Words:
     return frozenset(_stems(_WORD.findall(text.lower())))
 
 
+def content_words(text: str) -> list[re.Match[str]]:
+    """Return where a text's words stand, without those that say nothing of what it is about."""
+    return [match for match in _WORD.finditer(text) if match.group().lower() not in _EMPTY_WORDS]
+
+
 def question_weights(question: str, passages: Sequence[Words]) -> dict[str, float]:
     """Return the weight of each content word (stem) of a question, given the words of each passage that was found.
 
@@ -54,7 +59,7 @@ def _rarity(passages: int, holding: int) -> float:
 
 
 def _specificity(question: str) -> dict[str, float]:
-    found = [match for match in _WORD.finditer(question) if match.group().lower() not in _EMPTY_WORDS]
+    found = content_words(question)
     stems = _stems([match.group().lower() for match in found])
     weights: dict[str, float] = {}
     for match, stem in zip(found, stems, strict=True):

@@ -4,6 +4,11 @@ accepted  {"collection": the one that was asked for, null = all}
 retrieval {"hits": [{"document_id", "chunk_id", "title", "score"}], "took_ms": {…}}
 delta     {"text"}
 step      {"kind": "restarted"}: the text so far no longer counts, the answer begins anew
+          {"kind": "rewritten", "question"}: what is answered instead, since it stands without the conversation
+          {"kind": "not_rewritten", "code"}: the question is answered as it is, since rewriting it failed
+          {"n", "kind": "llm", "result", "duration_ms"}: the model asked for tools
+          {"n", "kind": "tool", "tool", "arguments", "result", "failed", "duration_ms"}: a tool was called
+          {"n", "kind": "budget", "budget", "result"}: no more tools, as this budget is spent
 citations {"citations": [Citation…]}
 done      Answer
 error     ErrorReply, instead of whatever has not been sent yet
@@ -11,14 +16,14 @@ error     ErrorReply, instead of whatever has not been sent yet
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contracts import subjects
 from contracts.facts import SUBJECT_OF_FACT, QueryAnswered, QueryFailed
 from contracts.messages import Message
-from contracts.queries import AnswerEvent, AnswerEventType, AskQuestion
+from contracts.queries import Answer, AnswerEvent, AnswerEventType, AskQuestion
 from shared.errors import StreamMoved, TakenOver
 
 RESTARTED: Mapping[str, str] = {"kind": "restarted"}
@@ -43,6 +48,16 @@ class Publish(Protocol):
         ...
 
 
+class StoreTogether(Protocol):
+    """Stores messages of one subject, all of them or none."""
+
+    async def __call__(
+        self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
+    ) -> Stored:
+        """Publish and return where the last one is stored; the headers are those of the first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What an earlier delivery of a question has told its caller, and where the last event stands in the stream."""
@@ -54,6 +69,11 @@ class Told:
     def end(self) -> AnswerEvent | None:
         """Return the event that ended the answer, if one did."""
         return self.events[-1] if self.events and self.events[-1].terminal else None
+
+    def step(self, *kinds: str) -> Mapping[str, Any] | None:
+        """Return the data of the last step of one of these kinds, None when there was none."""
+        steps = (event.data for event in reversed(self.events) if event.type == "step")
+        return next((data for data in steps if data.get("kind") in kinds), None)
 
     @property
     def text(self) -> str:
@@ -75,6 +95,11 @@ class Recall(Protocol):
         ...
 
 
+def _what_was_done(step: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two steps the same, however long they took."""
+    return tuple(step.get(field) for field in ("n", "kind", "tool", "arguments", "budget"))
+
+
 class AnswerEvents:
     """Sends the events of one question's answer, and the fact that ends it.
 
@@ -84,9 +109,15 @@ class AnswerEvents:
     """
 
     def __init__(
-        self, publish: Publish, question: AskQuestion, headers: Mapping[str, str], told: Told | None = None
+        self,
+        publish: Publish,
+        question: AskQuestion,
+        headers: Mapping[str, str],
+        told: Told | None = None,
+        store_together: StoreTogether | None = None,
     ) -> None:
         self._publish = publish
+        self._store_together = store_together
         self._question = question
         self._headers = headers
         self._told = told or Told()
@@ -96,6 +127,21 @@ class AnswerEvents:
         # Without it another delivery's event of the same number would be taken for this one's.
         self._delivery = secrets.token_hex(4)
         self._storing: asyncio.Task[None] | None = None
+
+    @property
+    def told(self) -> Told:
+        """Return what an earlier delivery told."""
+        return self._told
+
+    @property
+    def place(self) -> int:
+        """Return the place of the last event in the stream: of two deliveries, what the later one says is higher."""
+        return self._stream_sequence
+
+    @property
+    def correlation_id(self) -> str:
+        """Return what all work for the question shares."""
+        return self._headers.get(subjects.HEADER_CORRELATION_ID, "")
 
     async def send(self, kind: AnswerEventType, data: Mapping[str, Any] | None = None) -> None:
         """Publish the next event; that a question was accepted, and what was found, is told once.
@@ -137,6 +183,13 @@ class AnswerEvents:
         await self.send("step", RESTARTED)
         await self.send("delta", {"text": self._text})
 
+    async def take_back(self) -> None:
+        """Say that the text so far no longer counts, if there is any."""
+        read = bool(self._text or self._to_repeat)
+        self._text, self._to_repeat = "", ""
+        if read:
+            await self.send("step", RESTARTED)
+
     async def end_text(self) -> None:
         """Say that the text is complete: one that is shorter than what the caller has read takes its place."""
         said, self._to_repeat = self._to_repeat, ""
@@ -144,9 +197,65 @@ class AnswerEvents:
             await self.send("step", RESTARTED)
             await self.send("delta", {"text": self._text})
 
+    async def accept(self) -> None:
+        """Say, once, that the question is being answered, and where it looks."""
+        await self.send("accepted", self._acceptance)
+
+    async def send_body(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
+        """Publish the passages and the text of an answer that is complete already."""
+        await self.send("retrieval", retrieval)
+        await self.send_text(answer.answer)
+        await self.end_text()
+
+    async def send_citations(self, answer: Answer) -> None:
+        """Publish where the claims come from."""
+        await self.send("citations", _citations_of(answer))
+
+    async def send_done(self, answer: Answer) -> None:
+        """Publish the whole answer, behind which there is nothing."""
+        await self.send("done", answer.model_dump())
+
+    async def send_known(self, retrieval: Mapping[str, Any], answer: Answer) -> None:
+        """Publish all events of an answer that is complete already: in one go, unless some were told before."""
+        if self._told.events or self._store_together is None:
+            await self.accept()
+            await self.send_body(retrieval, answer)
+            await self.send_citations(answer)
+            await self.send_done(answer)
+            return
+        kinds: list[tuple[AnswerEventType, Mapping[str, Any]]] = [
+            ("accepted", self._acceptance),
+            ("retrieval", retrieval),
+            ("delta", {"text": answer.answer}),
+            ("citations", _citations_of(answer)),
+            ("done", answer.model_dump()),
+        ]
+        # What was told before the answer was known is `accepted` alone.
+        kinds = kinds[self._sequence :]
+        query_id = self._question.query_id
+        messages = [
+            AnswerEvent(query_id=query_id, sequence=self._sequence + place, type=kind, data=dict(data))
+            for place, (kind, data) in enumerate(kinds, 1)
+        ]
+        headers = {**self._headers, subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE: str(self._stream_sequence)}
+        try:
+            stored = await self._store_together(
+                subjects.answers(query_id), messages, tenant=self._question.tenant, headers=headers
+            )
+        except StreamMoved:
+            raise TakenOver(f"another delivery of question {query_id} is at work") from None
+        self._sequence, self._stream_sequence = messages[-1].sequence, stored.sequence
+
+    @property
+    def _acceptance(self) -> Mapping[str, Any]:
+        return {"collection": self._question.collection}
+
     def _was_told(self, kind: AnswerEventType, data: Mapping[str, Any]) -> bool:
         if kind == "accepted":
-            return bool(self._told.events)
+            return self._sequence > 0
+        if kind == "step" and "n" in data:
+            wanted = _what_was_done(data)
+            return any(event.type == kind and _what_was_done(event.data) == wanted for event in self._told.events)
         hits = data.get("hits")
         return kind == "retrieval" and any(
             event.type == kind and event.data.get("hits") == hits for event in self._told.events
@@ -172,3 +281,7 @@ def _look_at_failure(storing: "asyncio.Task[None]") -> None:
     """Whoever sent the event may have been cancelled; a failure that nobody takes is logged by the event loop."""
     if not storing.cancelled():
         storing.exception()
+
+
+def _citations_of(answer: Answer) -> Mapping[str, Any]:
+    return {"citations": [citation.model_dump() for citation in answer.citations]}

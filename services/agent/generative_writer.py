@@ -12,24 +12,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts.queries import Answer, AskQuestion
-from contracts.retrieval import MAX_TEXTS_PER_REQUEST, RetrievedChunk, RetrieveReply
+from contracts.retrieval import RetrievedChunk, RetrieveReply
 from services.agent.citing import CitedText
 from services.agent.deltas import Deltas
 from services.agent.events import AnswerEvents
 from services.agent.evidence import enough_evidence
+from services.agent.grounding import cite_best, settle
 from services.agent.llm import ChatMessage, ChatRequest, Completion, ContextTooLong, LanguageModel, Usage
 from services.agent.metrics import AgentMetrics
 from services.agent.no_answer import NoAnswerGate
 from services.agent.packing import context_budget, pack, packed_tokens
 from services.agent.patience import Ask
 from services.agent.prompts import PROMPT_VERSION, boundary_mark, instructions, question_message
-from services.agent.retrieving import vectors
-from services.agent.support import supports
 from services.agent.writer import nothing_found
-from shared.errors import PlatformError
-from shared.logs import get_logger
-
-log = get_logger(__name__)
 
 # Each time the endpoint finds the request too long, this part of what its passages took up stays.
 SHRINK: Final = 0.6
@@ -91,14 +86,14 @@ class GenerativeWriter:
         gate, cited = NoAnswerGate(), CitedText(passages)
         usage = await self._stream(messages, gate, cited, events, deadline)
         if gate.no_answer:
-            return (await nothing_found(events)).model_copy(update={"usage": _told(usage)})
+            return (await nothing_found(events)).model_copy(update={"usage": usage.told()})
         if not cited.citations:
-            await events.send_text(_cite_best(cited, passages))
+            await events.send_text(cite_best(cited, passages))
         await events.end_text()
-        await self._settle(cited, embedding_model, deadline)
+        await settle(cited, self._ask, embedding_model, deadline)
         self._metrics.invented_markers.add(cited.invented)
         citations = cited.citations
-        told = {**_told(usage), "invented_markers": cited.invented}
+        told = {**usage.told(), "invented_markers": cited.invented}
         return Answer(answer=cited.text, answered=bool(citations), citations=citations, usage=told)
 
     async def _stream(
@@ -126,39 +121,3 @@ class GenerativeWriter:
             deltas.add(cited.feed(gate.end()))
             deltas.add(cited.end())
         return usage
-
-    async def _settle(self, cited: CitedText, embedding_model: str, deadline: float | None) -> None:
-        """Find the sentences behind claims in other words; without an embedder their words must do."""
-        unclear = cited.unclear()
-        texts = [text for claim, candidates in unclear for text in (claim, *candidates)]
-        if not texts or len(texts) > MAX_TEXTS_PER_REQUEST:
-            return
-        try:
-            found, _ = await vectors(self._ask, texts, embedding_model, deadline)
-        except PlatformError as error:
-            log.warning("claims_not_compared", error=error.error_code)
-            return
-        similarities, place = [], 0
-        for _, candidates in unclear:
-            end = place + 1 + len(candidates)
-            similarities.append((found[place + 1 : end] @ found[place]).tolist())
-            place = end
-        cited.settle(similarities)
-
-
-def _cite_best(cited: CitedText, passages: Sequence[RetrievedChunk]) -> str:
-    """Have an answer without any marker cite the sentence that its words come from, if one clearly does."""
-    best = max(
-        ((passage, support) for passage in passages for support in supports(cited.text, passage)[:1]),
-        key=lambda pair: pair[1].coverage,
-    )
-    return cited.cite_whole(*best) if best[1].clear else ""
-
-
-def _told(usage: Usage) -> dict[str, float]:
-    return {
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "llm_calls": usage.calls,
-        "cost": usage.cost,
-    }

@@ -1,6 +1,7 @@
 """What the agent consumes."""
 
 import asyncio
+import math
 from typing import Final
 
 from contracts import subjects, topology
@@ -9,7 +10,7 @@ from contracts.facts import QueryAnswered, QueryFailed
 from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
-from services.agent.events import AnswerEvents, Publish, Recall, Told
+from services.agent.events import AnswerEvents, Publish, Recall, StoreTogether, Told
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
@@ -17,25 +18,30 @@ from shared.messaging.requests import to_reply
 # Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
 LOOK_SECONDS: Final = 0.25
 LOOKS: Final = 80
-DEFAULT_UNATTENDED_SECONDS: Final = 30.0
 
 
 class AgentHandlers:
-    """Questions from the queue."""
+    """Questions from the queue; without `attendance` no work is cancelled for want of a listener."""
 
     def __init__(
-        self, answering: Answering, publish: Publish, recall: Recall, attendance: Attendance | None = None
+        self,
+        answering: Answering,
+        publish: Publish,
+        recall: Recall,
+        attendance: Attendance | None = None,
+        store_together: StoreTogether | None = None,
     ) -> None:
         self._answering = answering
-        self._attendance = attendance or Attendance(seconds=DEFAULT_UNATTENDED_SECONDS)
+        self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
         self._recall = recall
+        self._store_together = store_together
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
         headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
-        events = AnswerEvents(self._publish, question, headers, told)
+        events = AnswerEvents(self._publish, question, headers, told, self._store_together)
         if told.end is not None:
             await events.announce(_fact_of(told.end, question, delivery))
             return
@@ -87,11 +93,18 @@ def _answered(answer: Answer, question: AskQuestion, delivery: Delivery) -> Quer
         answered=answer.answered,
         citations=len(answer.citations),
         duration_ms=delivery.age_seconds * 1000,
+        conversation_id=question.conversation_id,
     )
 
 
 def _failed(reply: ErrorReply, question: AskQuestion) -> QueryFailed:
-    return QueryFailed(tenant=question.tenant, query_id=question.query_id, code=reply.code, message=reply.message)
+    return QueryFailed(
+        tenant=question.tenant,
+        query_id=question.query_id,
+        code=reply.code,
+        message=reply.message,
+        conversation_id=question.conversation_id,
+    )
 
 
 async def _fail(question: AskQuestion, events: AnswerEvents, error: Exception) -> None:

@@ -113,6 +113,15 @@ class Usage:
             self.calls + other.calls,
         )
 
+    def told(self) -> dict[str, float]:
+        """Return it as an answer tells it."""
+        return {
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "llm_calls": self.calls,
+            "cost": self.cost,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

@@ -24,6 +24,17 @@ class AgentMetrics:
             description="Time from a request to the first piece of its answer.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
+        self.tool_calls = meter.create_counter(
+            "rag.agent.tool_calls", unit="{call}", description="Calls of tools by tool and outcome (ok, failed)."
+        )
+        self.ended_by_budget = meter.create_counter(
+            "rag.agent.budget_ends", unit="{question}", description="Questions whose tools were ended by a budget."
+        )
+        self.lost_checkpoints = meter.create_counter(
+            "rag.agent.lost_checkpoints",
+            unit="{write}",
+            description="Steps of an agent that could not be kept; one that takes over repeats them.",
+        )
         self.invented_markers = meter.create_counter(
             "rag.citations.invented",
             unit="{marker}",

@@ -1,14 +1,33 @@
 """The language model that the settings name."""
 
+from typing import Final
+
 from opentelemetry.trace import Tracer
 
 from services.agent.llm import LanguageModel
 from services.agent.metrics import AgentMetrics
 from services.agent.observed_llm import ObservedLanguageModel
 from services.agent.openai_llm import OpenAILanguageModel, Patience, Prices
+from services.agent.prompts import PROMPT_VERSION
 from services.agent.resilient_llm import ResilientLanguageModel
 from services.agent.settings import AgentSettings
 from services.agent.tokens import counter_for
+from shared.version import VERSION
+
+_DECIDE_ABOUT_ANSWERS: Final = (
+    "answer_max_embedded_sentences",
+    "llm_base_url",
+    "llm_model",
+    "llm_window_tokens",
+    "llm_max_output_tokens",
+    "llm_temperature",
+)
+
+
+def answer_fingerprint(settings: AgentSettings) -> str:
+    """Return what differs where the same passages may get another answer: model, prompt, settings, release."""
+    chosen = [str(getattr(settings, name)) for name in _DECIDE_ABOUT_ANSWERS]
+    return repr([VERSION, PROMPT_VERSION, *chosen])
 
 
 def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> LanguageModel | None:

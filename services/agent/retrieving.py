@@ -30,7 +30,7 @@ def described(found: RetrieveReply) -> dict[str, Any]:
     return {"hits": [hit.model_dump(include=fields) for hit in found.hits], "took_ms": found.took_ms}
 
 
-async def vectors(ask: Ask, texts: Sequence[str], model: str, deadline: float | None) -> tuple[np.ndarray, str]:
+async def vectors(ask: Ask, texts: Sequence[str], model: str | None, deadline: float | None) -> tuple[np.ndarray, str]:
     """Return the unit vectors of texts, shape (n, dimension), and the fingerprint of the model they are from.
 
     A question goes as a passage too: one request for all of them, and it chooses as well as with its prefix.

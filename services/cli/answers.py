@@ -75,6 +75,8 @@ class _LiveText:
 
 
 def _print_sources(reply: dict[str, Any], *, verbose: bool) -> None:
+    if reply.get("cached"):
+        show("(cached)")
     if reply.get("answered") and reply.get("citations"):
         show("\nSources")
         for citation in reply["citations"]:
@@ -83,6 +85,8 @@ def _print_sources(reply: dict[str, Any], *, verbose: bool) -> None:
         show("")
         for line in _steps(reply):
             show(line, soft_wrap=True)
+    if conversation := reply.get("conversation_id"):
+        show(f"\nGo on with --conversation {one_line(conversation)}")
 
 
 def _print_citation(citation: dict[str, Any]) -> None:
@@ -95,8 +99,8 @@ def _print_citation(citation: dict[str, Any]) -> None:
 
 def _steps(reply: dict[str, Any]) -> Iterator[str]:
     for number, step in enumerate(reply.get("steps", []), start=1):
-        name = step.get("name") or step.get("type") or "step"
-        rest = {key: value for key, value in step.items() if key not in ("name", "type")}
+        name = step.get("tool") or step.get("name") or step.get("kind") or "step"
+        rest = {key: value for key, value in step.items() if key not in ("tool", "name", "kind", "n")}
         yield f"{number}. {one_line(name)} {one_line(json.dumps(rest, ensure_ascii=False), 400)}"
     usage = "".join(f", {one_line(name)} {value:g}" for name, value in (reply.get("usage") or {}).items())
     cached = "cached, " if reply.get("cached") else ""

@@ -14,6 +14,13 @@ def ask(
         int | None, typer.Option("--top-k", "-k", min=1, max=100, metavar="N", help="Passages to consider.")
     ] = None,
     filter_json: Filter = None,
+    conversation: Annotated[
+        str | None,
+        typer.Option("--conversation", metavar="ID", help="Go on with a conversation; `new` begins one."),
+    ] = None,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="Have a language model look into the documents with tools.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the steps too.")] = False,
     url: Url = DEFAULT_URL,
     as_json: Json = False,
@@ -24,7 +31,14 @@ def ask(
     from services.cli.asking import ask_gateway, stream_answer
     from services.cli.terminal import print_json
 
-    body = {"question": question, "collection": collection, "top_k": top_k, "filter": parse_filter(filter_json)}
+    body = {
+        "question": question,
+        "collection": collection,
+        "top_k": top_k,
+        "filter": parse_filter(filter_json),
+        "conversation_id": conversation,
+        "mode": "agent" if agent else None,
+    }
     if as_json:
         print_json(ask_gateway(url, "/v1/query", body))
     else:

@@ -1,36 +1,21 @@
 """Dead letters in a terminal."""
 
-import asyncio
 import json
 from datetime import datetime
 from typing import Any, Final
 
 from rich.table import Table
 
-from services.cli.client import Gateway
+from services.cli.asking import read_pages
 from services.cli.terminal import one_line, printable, show
 
 PATH: Final = "/v1/admin/dead-letters"
-PAGE_SIZE: Final = 200
 MAX_SHOWN_CHARACTERS: Final = 4_000
 
 
 def read_letters(url: str, wanted: dict[str, Any], limit: int) -> dict[str, Any]:
     """Return the newest `limit` letters as one page, however many pages the gateway makes of them."""
-
-    async def collect() -> dict[str, Any]:
-        items: list[dict[str, Any]] = []
-        cursor: str | None = None
-        async with Gateway(url) as gateway:
-            while True:
-                params = {**wanted, "cursor": cursor, "limit": min(PAGE_SIZE, limit - len(items))}
-                page = await gateway.get(PATH, params)
-                items += page["items"]
-                cursor = page.get("next_cursor")
-                if cursor is None or len(items) >= limit:
-                    return {"items": items, "next_cursor": cursor}
-
-    return asyncio.run(collect())
+    return read_pages(url, PATH, wanted, limit)
 
 
 def print_letters(page: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli.ask import ask
+from services.cli.conversations import CONVERSATION_COMMANDS, conversations
 from services.cli.dead_letters import LETTER_COMMANDS, dead_letters
 from services.cli.doctor import doctor
 from services.cli.documents import documents
@@ -34,6 +35,7 @@ def build_app() -> typer.Typer:
     for command in COMMANDS:
         app.command()(command)
     app.add_typer(dead_letters(), name="dead-letters")
+    app.add_typer(conversations(), name="conversations")
     return app
 
 
@@ -78,6 +80,7 @@ def _common_options(
     common = {"url": url, "as_json": as_json}
     context.default_map = {command.__name__: common for command in COMMANDS}
     context.default_map["dead-letters"] = {name: common for name in LETTER_COMMANDS}
+    context.default_map["conversations"] = {name: common for name in CONVERSATION_COMMANDS}
 
 
 def _fail(message: str, code: int) -> int:

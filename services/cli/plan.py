@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,11 @@ STOP_ORDER: Final = ("gateway", "parser", "agent", "embedder", "retriever", "per
 # Enough for one answer or one batch; six services one after the other still end within the launcher's bound.
 DRAIN_SECONDS: Final = 8.0
 
-# Nobody waits for documents as for an answer. The embedder does both and tells its lanes apart itself.
+# Nobody waits for documents as for an answer.
 NICENESS: Final = {"parser": 15, "persistence": 15, "embedder": 10}
+# Beside the replicas that embed documents: questions share neither an interpreter nor a priority with them.
+QUERY_EMBEDDER: Final = "embedder.queries"
+LANES: Final = "RAG_EMBEDDER_LANES"
 
 Command = Callable[[str], tuple[str, ...]]
 
@@ -26,6 +29,33 @@ Command = Callable[[str], tuple[str, ...]]
 def service_command(name: str) -> tuple[str, ...]:
     """Return the command that runs a service."""
     return (sys.executable, "-m", f"services.{name}.app")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One process of a service: its name for people, its niceness, and the settings that only it has."""
+
+    service: str
+    name: str
+    instance: str
+    niceness: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def members(replicas: Mapping[str, int]) -> list[Member]:
+    """Return the processes of all services; the gateway is the first."""
+    found = [
+        _replica(service, number, alone=count == 1)
+        for service, count in replicas.items()
+        for number in range(1, count + 1)
+    ]
+    return [*found, Member("embedder", QUERY_EMBEDDER, "embedder-queries", settings={LANES: "interactive"})]
+
+
+def _replica(service: str, number: int, *, alone: bool) -> Member:
+    settings = {LANES: "bulk"} if service == "embedder" else {}
+    name = service if alone else f"{service}.{number}"
+    return Member(service, name, f"{service}-{number}", NICENESS.get(service, 0), settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +96,17 @@ class Plan:
         """Return the processes of all services."""
         health = iter(self.ports.health)
         return [
-            self._process(name, number, self.ports.gateway if name == "gateway" else next(health))
-            for name, count in self.replicas.items()
-            for number in range(1, count + 1)
+            self._process(member, self.ports.gateway if member.service == "gateway" else next(health))
+            for member in members(self.replicas)
         ]
 
-    def _process(self, service: str, number: int, port: int) -> ProcessSpec:
-        host = self.host if service == "gateway" else LOOPBACK
-        label = service if self.replicas[service] == 1 else f"{service}.{number}"
-        environment = self._environment(f"{service}-{number}", host, port)
+    def _process(self, member: Member, port: int) -> ProcessSpec:
+        host = self.host if member.service == "gateway" else LOOPBACK
+        environment = {**self._environment(member.instance, host, port), **member.settings}
         url = _http(host, port)
-        niceness = NICENESS.get(service, 0)
-        return ProcessSpec(label, self.command(service), environment, f"{url}/ready", f"{url}/live", niceness)
+        return ProcessSpec(
+            member.name, self.command(member.service), environment, f"{url}/ready", f"{url}/live", member.niceness
+        )
 
     def _environment(self, instance: str, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.

@@ -10,7 +10,7 @@ from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError, UsageProblem
 from services.cli.local import STOP_TIMEOUT_SECONDS, Launcher, Ready, caller_environment
-from services.cli.plan import Command, Plan, service_command
+from services.cli.plan import Command, Plan, members, service_command
 from services.cli.ports import PortOptions, choose_ports
 from services.cli.process_logs import LineWriter
 from services.cli.ready_block import ready_fields, ready_lines
@@ -50,7 +50,7 @@ def start(
     data.create()
     data.require_space()
     with data.locked() as lock:
-        ports = choose_ports(options.ports, options.host, sum(replicas.values()) - replicas["gateway"])
+        ports = choose_ports(options.ports, options.host, len(members(replicas)) - replicas["gateway"])
         environment = caller_environment()
         plan = Plan(
             options.host,

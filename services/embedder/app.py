@@ -36,8 +36,10 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
             upcoming = {"next_model": next_model.fingerprint} if next_model else {}
             return {"model": model.fingerprint, "dimension": model.dimension, **upcoming}
 
-        service.consume(topology.EMBEDDER, ChunksReady, handlers.on_chunks_ready, workers=settings.embedder_workers)
-        service.respond(subjects.EMBED_QUERY, EmbedRequest, handlers.on_embed)
+        if settings.embedder_lanes != "interactive":
+            service.consume(topology.EMBEDDER, ChunksReady, handlers.on_chunks_ready, workers=settings.embedder_workers)
+        if settings.embedder_lanes != "bulk":
+            service.respond(subjects.EMBED_QUERY, EmbedRequest, handlers.on_embed)
         service.health.checks["model"] = describe
         try:
             yield

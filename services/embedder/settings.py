@@ -1,5 +1,7 @@
 """Settings of the embedder."""
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from shared.settings import EmbeddingModelSettings
@@ -8,6 +10,10 @@ from shared.settings import EmbeddingModelSettings
 class EmbedderSettings(EmbeddingModelSettings):
     """Where vectors come from and how much is computed at once."""
 
+    embedder_lanes: Literal["both", "bulk", "interactive"] = Field(
+        default="both",
+        description="What this process does: documents from the queue (`bulk`), what somebody waits for, or both.",
+    )
     embedder_threads: int = Field(default=0, ge=0, le=256, description="Bulk threads (0 = one for each core).")
     embedder_query_threads: int = Field(default=1, ge=1, le=64, description="Threads kept for queries.")
     embedder_workers: int = Field(default=32, ge=1, le=256, description="Messages in work at the same time.")

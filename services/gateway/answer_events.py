@@ -40,7 +40,7 @@ class Telling:
 
 def query_answer(answer: Answer, telling: Telling) -> QueryAnswer:
     """Return the reply to a question."""
-    fields = {"conversation_id": telling.conversation_id, **dict(answer)}
+    fields = {**dict(answer), "conversation_id": answer.conversation_id or telling.conversation_id}
     return QueryAnswer.model_construct(id=telling.query_id, **fields, trace_id=telling.trace_id)
 
 

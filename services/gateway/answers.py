@@ -70,7 +70,7 @@ class Questions:
             finally:
                 with suppress(NatsError):
                     await events.unsubscribe()
-        return _answer_in(end)
+        return answer_in(end)
 
     def stream(self, question: AskQuestion) -> Events:
         """Yield the answer's events as they come, None first, once the question is stored, and for each heartbeat.
@@ -130,7 +130,8 @@ def _event_in(message: Msg | None) -> AnswerEvent | None:
         return None
 
 
-def _answer_in(end: AnswerEvent) -> Answer:
+def answer_in(end: AnswerEvent) -> Answer:
+    """Return the answer that a terminal event carries; raises the error that it tells of."""
     if end.type == "error":
         raise error_in(end.data)
     try:

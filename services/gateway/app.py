@@ -11,9 +11,10 @@ from services.gateway.admission import Admission
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
+from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.routes import admin, answer_events, contracts, dead_letters, documents, queries, search
+from services.gateway.routes import ROUTERS, contracts
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
 from shared.logs import configure_logging
@@ -42,6 +43,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await gateway.mcp.close()
         await gateway.notices.close()
 
     app = FastAPI(
@@ -61,8 +63,8 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for part in (documents, search, queries, answer_events, admin, dead_letters, contracts):
-        app.include_router(part.router)
+    for router in ROUTERS:
+        app.include_router(router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
     app.router.routes.extend([*own, contracts.docs_assets()])
     complete_openapi(app)
@@ -80,11 +82,13 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
     app.add_middleware(
         BodyLimit,
         max_documents_bytes=settings.gateway_max_request_bytes,
+        max_mcp_bytes=settings.gateway_mcp_max_body_bytes,
         max_body_bytes=settings.gateway_max_body_bytes,
         max_held_bytes=settings.gateway_max_held_bytes,
         idle_seconds=settings.gateway_body_idle_seconds,
         linger_seconds=settings.gateway_linger_seconds,
     )
+    app.add_middleware(McpRefusals)
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.mcp.refusals import MCP_PATHS
 from services.gateway.problems import RequestProblem, problem_of
 from services.gateway.seats import Seats
 from shared.errors import Overloaded
@@ -22,6 +23,7 @@ class BodyLimit:
         app: ASGIApp,
         *,
         max_documents_bytes: int,
+        max_mcp_bytes: int,
         max_body_bytes: int,
         max_held_bytes: int,
         idle_seconds: float,
@@ -29,7 +31,7 @@ class BodyLimit:
     ) -> None:
         self._app = app
         self._held = Seats(max_held_bytes, "too many large requests are in work at the same time")
-        self._max_documents_bytes = max_documents_bytes
+        self._limits = {DOCUMENTS_PATH: max_documents_bytes, **dict.fromkeys(MCP_PATHS, max_mcp_bytes)}
         self._max_body_bytes = max_body_bytes
         self._idle_seconds = idle_seconds
         self._linger_seconds = linger_seconds
@@ -39,7 +41,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._max_documents_bytes if scope["path"] == DOCUMENTS_PATH else self._max_body_bytes
+        limit = self._limits.get(scope["path"], self._max_body_bytes)
         body = _BoundedBody(receive, send, limit, self._held, self._idle_seconds, self._linger_seconds)
         try:
             if _announced_length(scope) > limit:

@@ -20,9 +20,11 @@ def event_bytes(number: int, event: str, data: Any) -> bytes:
 class EventStream(StreamingResponse):
     """Sends events one at a time, each once the one before it was taken, and closes their source however it ends."""
 
+    media_type = "text/event-stream"
+
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes]) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(_chained(first, rest), media_type="text/event-stream", headers=headers)
+        super().__init__(_chained(first, rest), headers=headers)
         self._rest = rest
 
     @classmethod

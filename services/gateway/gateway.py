@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from contracts.retrieval import REINDEX_STEP_SECONDS
+from contracts.topology import TURNS
 from services.gateway.answer_streams import AnswerStreams
 from services.gateway.answers import Questions
 from services.gateway.components import Components
@@ -14,16 +15,20 @@ from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.mcp.endpoint import McpEndpoint
 from services.gateway.nats_answers import StoredAnswers
+from services.gateway.nats_asked import LatelyAsked
 from services.gateway.nats_intake import Intake
 from services.gateway.nats_notices import DocumentNotices
 from services.gateway.nats_uploads import Uploads
+from services.gateway.openai_wire.embeddings import Embeddings
 from services.gateway.pipeline import Pipeline
 from services.gateway.progress import DocumentProgress
 from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
 from services.gateway.settings import GatewaySettings
+from services.gateway.talk import Talk
 from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
@@ -47,9 +52,12 @@ class Gateway:
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
+    embeddings: Embeddings
     answer_streams: AnswerStreams
+    talk: Talk
     components: Components
     pipeline: Pipeline
+    mcp: McpEndpoint
     waiting_seats: Seats
     max_payload_bytes: int
 
@@ -61,6 +69,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     reads = Reads(requester, recent, settle_seconds=settings.gateway_settle_seconds)
     uploads = Uploads(service.uploads, timeout_seconds=settings.gateway_object_seconds)
     intake = Intake(client, settle_seconds=settings.gateway_settle_seconds)
+    turns = Intake(client, settle_seconds=settings.gateway_settle_seconds, consumer=TURNS, what="conversations")
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
@@ -106,8 +115,21 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             pending=pending,
         ),
         answer_streams=answer_streams,
+        embeddings=Embeddings(
+            requester.ask,
+            seats,
+            slice_texts=settings.gateway_embedding_slice_texts,
+            slices=settings.gateway_embedding_slices,
+            timeout_seconds=settings.gateway_query_timeout_seconds,
+        ),
+        talk=Talk(requester, publisher, LatelyAsked(client), turns),
         components=components,
         pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
+        mcp=McpEndpoint(
+            service.telemetry.tracer,
+            hosts=settings.mcp_hosts,
+            max_body_bytes=settings.gateway_mcp_max_body_bytes,
+        ),
         waiting_seats=seats,
         max_payload_bytes=client.max_payload - HEADER_RESERVE_BYTES,
     )

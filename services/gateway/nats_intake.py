@@ -1,4 +1,4 @@
-"""How far persistence has come with what the queue took."""
+"""How far persistence has come with what a queue took."""
 
 import asyncio
 import time
@@ -8,16 +8,23 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo
 
-from contracts.topology import INTAKE
+from contracts.topology import INTAKE, Consumer
 from shared.errors import Unavailable
 
 _FIRST_PAUSE_SECONDS: Final = 0.02
 
 
 class Intake:
-    """Waits for persistence, so that "there is no such document" is said only of what was never accepted."""
+    """Waits for persistence, so that "there is no such document" is said only of what was never accepted.
 
-    def __init__(self, client: Client, *, settle_seconds: float) -> None:
+    `what` names to people what `consumer` brings.
+    """
+
+    def __init__(
+        self, client: Client, *, settle_seconds: float, consumer: Consumer = INTAKE, what: str = "documents"
+    ) -> None:
+        self._consumer = consumer
+        self._what = what
         self._jetstream = client.jetstream()
         self._settle_seconds = settle_seconds
 
@@ -26,11 +33,11 @@ class Intake:
         deadline = time.monotonic() + self._settle_seconds
         pause_seconds = _FIRST_PAUSE_SECONDS
         try:
-            last = (await self._jetstream.stream_info(INTAKE.stream)).state.last_seq
-            while not _has_seen(await self._jetstream.consumer_info(INTAKE.stream, INTAKE.name), last):
+            last = (await self._jetstream.stream_info(self._consumer.stream)).state.last_seq
+            while not _has_seen(await self._jetstream.consumer_info(self._consumer.stream, self._consumer.name), last):
                 if time.monotonic() + pause_seconds > deadline:
                     raise Unavailable(
-                        "documents that were accepted lately are not recorded yet, and this one may be among them",
+                        f"{self._what} that were accepted lately are not recorded yet, and this one may be among them",
                         code="not_recorded_yet",
                     )
                 await asyncio.sleep(pause_seconds)

@@ -9,8 +9,10 @@ from pydantic.json_schema import models_json_schema
 from contracts.messages import Message
 from contracts.reconciliation import ReconcileRequest
 from contracts.retrieval import ReindexRequest
+from services.gateway.openai_wire.schemas import ChatBody, EmbeddingsBody, OpenAIError
 from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
+from services.gateway.talk_schemas import FeedbackBody
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[Message], ...]] = (
@@ -20,6 +22,10 @@ _BODIES: Final[tuple[type[Message], ...]] = (
     ReindexRequest,
     ReconcileRequest,
     ReplayBody,
+    ChatBody,
+    EmbeddingsBody,
+    OpenAIError,
+    FeedbackBody,
     Problem,
 )
 _UPLOAD: Final = {
@@ -41,6 +47,14 @@ PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
         ("4XX", "The request cannot be carried out as it stands."),
         ("5XX", "It may work later; a 503 says when in Retry-After."),
     )
+}
+
+OPENAI_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": problem["description"],
+        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(model=OpenAIError.__name__)}}},
+    }
+    for status, problem in PROBLEMS.items()
 }
 
 

@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from services.gateway.openai_wire.errors import openai_error, openai_status, speaks_openai
 from services.gateway.replies import json_bytes
 from shared.errors import Conflict, DeadlineExpired, NotFound, PlatformError, Rejected, Retryable
 from shared.telemetry import current_trace_id
@@ -55,6 +57,26 @@ class RequestProblem(PlatformError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class ProblemResponse(Response):
+    """A problem document; the routes of OpenAI's wire format send it in OpenAI's form."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, problem: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        super().__init__(json_bytes(problem), problem["status"], headers=dict(headers))
+        self._problem = problem
+        self._more_headers = dict(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the problem in the form that callers of the path expect."""
+        if not speaks_openai(scope["path"]):
+            await super().__call__(scope, receive, send)
+            return
+        content, status = json_bytes(openai_error(self._problem)), openai_status(self.status_code)
+        response = Response(content, status, headers=self._more_headers, media_type="application/json")
+        await response(scope, receive, send)
+
+
 def invalid_request(message: str, *, field: str) -> RequestProblem:
     """Return the problem of one wrong input."""
     return RequestProblem(422, "invalid_request", message, field=field, errors=[{"field": field, "message": message}])
@@ -81,7 +103,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def problem_of(error: PlatformError) -> Response:
+def problem_of(error: PlatformError) -> ProblemResponse:
     """Return the answer to an expected error."""
     headers = {}
     if isinstance(error, Retryable | RequestProblem) and error.retry_after_seconds is not None:
@@ -111,13 +133,12 @@ def problem_response(
     *,
     extra: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Response:
+) -> ProblemResponse:
     """Return a problem document."""
-    body = _document(status, code, detail, current_trace_id(), extra or {})
-    return Response(json_bytes(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    return ProblemResponse(_document(status, code, detail, current_trace_id(), extra or {}), headers or {})
 
 
-def internal_error() -> Response:
+def internal_error() -> ProblemResponse:
     """Return the answer to an unexpected error; what it was stays in the log."""
     return problem_response(500, "internal_error", "the gateway failed; its log has the details under this trace id")
 

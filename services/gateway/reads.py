@@ -13,6 +13,7 @@ from contracts.reads import (
     DocumentQuery,
     DocumentView,
 )
+from contracts.retrieval import PassagesReply, PassagesRequest
 from services.gateway.recent import RecentWrites
 from services.gateway.waiting import Look
 from shared.errors import NotFound, Unavailable
@@ -70,6 +71,14 @@ class Reads:
                 return None
 
         return look
+
+    async def passages(self, tenant: str, document_id: str, *, first: int, max_bytes: int) -> PassagesReply:
+        """Return the chunks of a document from ordinal `first` on, as many as fit; none where searches find none."""
+        request = PassagesRequest(tenant=tenant, document_id=document_id, first_ordinal=first, max_bytes=max_bytes)
+        try:
+            return await self._requester.ask(subjects.READ_PASSAGES, request, PassagesReply)
+        except NotFound:
+            return PassagesReply(passages=[])
 
     async def documents(self, query: DocumentListQuery) -> DocumentPage:
         """Return a page of documents."""

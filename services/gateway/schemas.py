@@ -24,6 +24,7 @@ Filter = Annotated[
         'and-ed; `{"any": [filter…]}`, `{"not": filter}`.'
     ),
 ]
+ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Document(UpsertInput):
@@ -147,12 +148,16 @@ class SearchAnswer(Message):
 
 
 class QueryBody(Message):
-    """A question to answer from the documents."""
+    """A question to answer from the documents.
+
+    `conversation_id` continues a conversation, or begins the one of this id; `new` begins one and the answer names it.
+    Without it nothing is kept.
+    """
 
     question: Question
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"
-    conversation_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    conversation_id: ConversationId | None = None
     top_k: int = Field(default=10, ge=1, le=100)
     filter: Filter | None = None
     stream: StrictBool = False

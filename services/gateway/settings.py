@@ -46,6 +46,14 @@ class GatewaySettings(PlatformSettings):
         default=16, ge=1, le=256, description="Documents of one request that are published at the same time."
     )
 
+    gateway_mcp_hosts: str = Field(
+        default="127.0.0.1,localhost,[::1]",
+        description="Host names under which /mcp may be called, beside RAG_HOST; comma separated.",
+    )
+    gateway_mcp_max_body_bytes: int = Field(
+        default=4 * MIB, ge=1024, le=64 * MIB, description="Largest message to /mcp, which may bring a text."
+    )
+
     gateway_max_requests: int = Field(
         default=2_000, ge=1, le=100_000, description="Requests in work at the same time; beyond them 503."
     )
@@ -61,6 +69,15 @@ class GatewaySettings(PlatformSettings):
     gateway_max_wait_seconds: float = Field(default=60.0, ge=0, le=600, description="Largest value of wait_s.")
     gateway_query_timeout_seconds: float = Field(
         default=60.0, gt=0, le=120, description="Time for an answer; questions expire in the queue after 120 s."
+    )
+    gateway_embedding_slice_texts: int = Field(
+        default=8, ge=1, le=64, description="Texts of /v1/embeddings that go to the embedder in one piece."
+    )
+    gateway_embedding_slices: int = Field(
+        default=1, ge=1, le=64, description="Pieces of all /v1/embeddings that are at the embedder at the same time."
+    )
+    gateway_max_listed_collections: int = Field(
+        default=1_000, ge=1, le=100_000, description="Collections that /v1/models lists, by name."
     )
     gateway_max_stream_seconds: float = Field(
         default=600.0, gt=0, le=86_400, description="Longest life of one event stream."
@@ -93,6 +110,12 @@ class GatewaySettings(PlatformSettings):
     gateway_sample_seconds: float = Field(
         default=5.0, gt=0, le=60, description="Pause between samples of the consumers' progress, for their rates."
     )
+
+    @property
+    def mcp_hosts(self) -> tuple[str, ...]:
+        """Return the host names under which /mcp may be called, as a Host header spells them."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return own, *(name.strip() for name in self.gateway_mcp_hosts.split(",") if name.strip())
 
     @field_validator("auth")
     @classmethod

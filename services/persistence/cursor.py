@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from datetime import datetime
 
 from shared.errors import Rejected
 
@@ -37,6 +38,23 @@ def read_sequence(cursor: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < MAX_SEQUENCE_DIGITS):
         raise _invalid_cursor()
     return int(text)
+
+
+def write_moment(moment: datetime, identity: str) -> str:
+    """Return the cursor of the page that comes after something that is ordered by a time and its id."""
+    return write_cursor(f"{moment.isoformat()} {identity}")
+
+
+def read_moment(cursor: str) -> tuple[datetime, str]:
+    """Return time and id where the page before ended; Rejected (`invalid_cursor`) when it is none that we wrote."""
+    written, _, identity = read_cursor(cursor).partition(" ")
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise _invalid_cursor() from None
+    if moment.tzinfo is None or not identity:
+        raise _invalid_cursor()
+    return moment, identity
 
 
 def _invalid_cursor() -> Rejected:

@@ -1,6 +1,5 @@
 """Dead letters: what is stored of one, and what it means for the document that the original message was about."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -20,7 +19,6 @@ _PARTS: Mapping[str, type[DocumentPart]] = {
 }
 # Without one of these reports a document would never come to an end; the other facts change nothing in its state.
 _REPORTS = (subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED)
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 UNKNOWN = "unknown"
 
 
@@ -105,12 +103,6 @@ def document_events(letter: DeadLetter, payload: bytes, at: datetime) -> tuple[D
     except DecodeError:
         return ()
     return (_failed(letter, letter.tenant, part.document_id, part.revision, at),)
-
-
-def trace_id_of(traceparent: str | None) -> str | None:
-    """Return the trace id in a W3C `traceparent`, None when there is none."""
-    found = _TRACEPARENT.match(traceparent or "")
-    return found.group(1) if found else None
 
 
 def _events_of_report(letter: DeadLetter, payload: bytes, at: datetime) -> tuple[DocumentEvent, ...]:

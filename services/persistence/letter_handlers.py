@@ -14,10 +14,11 @@ from contracts.dead_letters import (
     ReplayRequest,
 )
 from services.persistence import letters
-from services.persistence.dead_letter import DeadLetter, trace_id_of
+from services.persistence.dead_letter import DeadLetter
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.replaying import Replays
+from shared.telemetry import trace_id_in
 
 # With what base64 adds, and the headers, it must fit the broker's payload limit.
 MAX_SHOWN_BYTES: Final = 256 * 1024
@@ -63,7 +64,7 @@ def _content_of(letter: DeadLetter, payload: bytes | None) -> DeadLetterContent:
         deliveries=letter.deliveries,
         document_id=letter.document_id,
         revision=letter.revision,
-        trace_id=trace_id_of(letter.traceparent),
+        trace_id=trace_id_in(letter.traceparent),
         size_bytes=None if payload is None else len(payload),
         created_at=letter.created_at,
         stream=letter.stream,

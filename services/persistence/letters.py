@@ -7,9 +7,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, sel
 
 from contracts.dead_letters import DeadLetterListQuery, DeadLetterPage, DeadLetterView
 from services.persistence.cursor import read_sequence, write_sequence
-from services.persistence.dead_letter import DeadLetter, trace_id_of
+from services.persistence.dead_letter import DeadLetter
 from services.persistence.models import DEAD_LETTERS, DOCUMENTS
 from shared.errors import NotFound
+from shared.telemetry import trace_id_in
 
 _LETTER = DEAD_LETTERS.c
 _SUMMARY = (
@@ -130,7 +131,7 @@ def _view_of(row: Row[Any]) -> DeadLetterView:
         deliveries=row.deliveries,
         document_id=row.document_id,
         revision=row.revision,
-        trace_id=trace_id_of(row.traceparent),
+        trace_id=trace_id_in(row.traceparent),
         size_bytes=None if row.object_name else row.size_bytes,
         created_at=row.created_at,
     )

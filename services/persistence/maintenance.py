@@ -45,7 +45,7 @@ async def maintaining(
         stopping=lambda: service.health.waiting_for == "shutdown",
     )
     service.health.checks["revisions"] = guard.check
-    works = [prune_forever(writer, streams, settings), sweeping.run(), guard.watch()]
+    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch()]
     if settings.persistence_reconcile_interval_seconds:
         works.append(reconciling.run())
     tasks = [asyncio.create_task(work) for work in works]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table
 from sqlmodel import Field, SQLModel
 
 from services.persistence.column_types import CleanJSON, CleanText, IdText, StreamSequence, UTCDateTime
@@ -145,9 +145,93 @@ class DeadLetterRow(Base, table=True):
     created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
 
 
+class ConversationRow(Base, table=True):
+    """A conversation; the times are of its first question and of its last answer."""
+
+    __tablename__ = "conversations"
+    __table_args__ = (
+        # Pages of a tenant, and those that nobody has used for long.
+        Index(None, "tenant", "updated_at", "conversation_id"),
+        Index(None, "updated_at"),
+        {"sqlite_with_rowid": False},
+    )
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    conversation_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    title: str = Field(sa_column=Column(CleanText, nullable=False))
+    turn_count: int = Field(sa_column=Column(Integer, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    updated_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class ConversationTurnRow(Base, table=True):
+    """A turn of a conversation; `version` tells which of two answers to the same question is the later one."""
+
+    __tablename__ = "conversation_turns"
+    __table_args__ = (Index(None, "tenant", "conversation_id", "asked_at", "query_id"),)
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    conversation_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    query_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    version: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    question: str = Field(sa_column=Column(CleanText, nullable=False))
+    stand_alone: str | None = Field(sa_column=Column(CleanText))
+    answer: str = Field(sa_column=Column(CleanText, nullable=False))
+    answered: bool = Field(sa_column=Column(Boolean, nullable=False))
+    citations: list[dict[str, Any]] = Field(sa_column=Column(CleanJSON, nullable=False))
+    shortened: bool = Field(sa_column=Column(Boolean, nullable=False))
+    trace_id: str | None = Field(sa_column=Column(IdText))
+    asked_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    answered_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class DeletedConversationRow(Base, table=True):
+    """A conversation that was deleted: no turn of it is kept any more, however late it comes."""
+
+    __tablename__ = "deleted_conversations"
+    __table_args__ = (Index(None, "created_at"), {"sqlite_with_rowid": False})
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    conversation_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class QueryRow(Base, table=True):
+    """A question that was answered or failed, so that feedback may be given to it; no text of it."""
+
+    __tablename__ = "queries"
+    __table_args__ = (Index(None, "created_at"), {"sqlite_with_rowid": False})
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    query_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    trace_id: str | None = Field(sa_column=Column(IdText))
+    conversation_id: str | None = Field(sa_column=Column(IdText))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
+class FeedbackRow(Base, table=True):
+    """What somebody thought of an answer last; `created_at` is when they said so."""
+
+    __tablename__ = "feedback"
+    __table_args__ = (Index(None, "created_at"), Index(None, "tenant", "conversation_id"))
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    query_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    rating: str = Field(sa_column=Column(IdText, nullable=False))
+    comment: str | None = Field(sa_column=Column(CleanText))
+    trace_id: str | None = Field(sa_column=Column(IdText))
+    conversation_id: str | None = Field(sa_column=Column(IdText))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
 DOCUMENTS: Table = Base.metadata.tables["documents"]
 INDEXED_BATCHES: Table = Base.metadata.tables["indexed_batches"]
 COLLECTION_DELETES: Table = Base.metadata.tables["collection_deletes"]
 LEASES: Table = Base.metadata.tables["leases"]
 IDEMPOTENCY_KEYS: Table = Base.metadata.tables["idempotency_keys"]
 DEAD_LETTERS: Table = Base.metadata.tables["dead_letters"]
+CONVERSATIONS: Table = Base.metadata.tables["conversations"]
+CONVERSATION_TURNS: Table = Base.metadata.tables["conversation_turns"]
+DELETED_CONVERSATIONS: Table = Base.metadata.tables["deleted_conversations"]
+QUERIES: Table = Base.metadata.tables["queries"]
+FEEDBACK: Table = Base.metadata.tables["feedback"]

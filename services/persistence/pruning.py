@@ -6,9 +6,17 @@ from functools import partial
 
 from sqlalchemy import Table
 
-from services.persistence import letters
-from services.persistence.models import DEAD_LETTERS, IDEMPOTENCY_KEYS
+from services.persistence import conversations, letters
+from services.persistence.models import (
+    CONVERSATIONS,
+    DEAD_LETTERS,
+    DELETED_CONVERSATIONS,
+    FEEDBACK,
+    IDEMPOTENCY_KEYS,
+    QUERIES,
+)
 from services.persistence.nats_streams import NatsStreams
+from services.persistence.read_pool import ReadPool
 from services.persistence.settings import PersistenceSettings
 from services.persistence.store import prune
 from services.persistence.unit_of_work import GroupCommit
@@ -18,11 +26,16 @@ from shared.logs import get_logger
 log = get_logger(__name__)
 
 
-async def prune_forever(writer: GroupCommit, streams: NatsStreams, settings: PersistenceSettings) -> None:
+async def prune_forever(
+    writer: GroupCommit, pool: ReadPool, streams: NatsStreams, settings: PersistenceSettings
+) -> None:
     """Prune until cancelled; an outage only puts it off."""
     keep = {
         IDEMPOTENCY_KEYS: settings.idempotency_keep_seconds,
         DEAD_LETTERS: settings.persistence_dead_letter_keep_seconds,
+        DELETED_CONVERSATIONS: settings.persistence_deleted_conversation_keep_seconds,
+        QUERIES: settings.persistence_query_keep_seconds,
+        FEEDBACK: settings.persistence_feedback_keep_seconds,
     }
     while True:
         await asyncio.sleep(settings.persistence_prune_interval_seconds)
@@ -35,6 +48,28 @@ async def prune_forever(writer: GroupCommit, streams: NatsStreams, settings: Per
             await prune_letters(writer, streams, settings.persistence_prune_rows)
         except Unavailable as error:
             log.warning("pruning_put_off", table=DEAD_LETTERS.name, reason=error.message)
+        try:
+            keep_seconds = settings.persistence_conversation_keep_seconds
+            await prune_conversations(writer, pool, keep_seconds, settings.persistence_prune_rows)
+        except Unavailable as error:
+            log.warning("pruning_put_off", table=CONVERSATIONS.name, reason=error.message)
+
+
+async def prune_conversations(writer: GroupCommit, pool: ReadPool, keep_seconds: float, at_most: int) -> int:
+    """Remove conversations that nobody has used for so long, each in a unit of its own; return how many."""
+    moment = datetime.now(UTC) - timedelta(seconds=keep_seconds)
+    unused = await pool.run(partial(conversations.unused_since, moment=moment, at_most=at_most))
+    units = [
+        writer.run(
+            conversations.key_of_conversation(*key),
+            partial(conversations.forget, tenant=key[0], conversation_id=key[1], unused_since=moment),
+        )
+        for key in unused
+    ]
+    removed = sum(await asyncio.gather(*units))
+    if removed:
+        log.info("pruned", table=CONVERSATIONS.name, rows=removed)
+    return removed
 
 
 async def prune_letters(writer: GroupCommit, streams: NatsStreams, at_most: int) -> int:

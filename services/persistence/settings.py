@@ -19,6 +19,22 @@ class PersistenceSettings(PlatformSettings):
     persistence_dead_letter_keep_seconds: float = Field(
         default=30 * DAY_SECONDS, gt=0, description="How long a dead letter is kept; the DEAD stream keeps it as long."
     )
+    persistence_conversation_max_turns: int = Field(
+        default=500, ge=1, le=10_000, description="Turns of one conversation that are kept; the oldest go."
+    )
+    persistence_conversation_keep_seconds: float = Field(
+        default=365 * DAY_SECONDS, gt=0, description="How long a conversation is kept that nobody uses."
+    )
+    # A turn may lie in a dead letter for 30 days, and be sent again on the last one.
+    persistence_deleted_conversation_keep_seconds: float = Field(
+        default=40 * DAY_SECONDS, gt=0, description="How long the id of a deleted conversation is not used again."
+    )
+    persistence_query_keep_seconds: float = Field(
+        default=30 * DAY_SECONDS, gt=0, description="How long feedback may be given to an answer."
+    )
+    persistence_feedback_keep_seconds: float = Field(
+        default=365 * DAY_SECONDS, gt=0, description="How long feedback is kept."
+    )
     persistence_workers: int = Field(
         default=32, ge=1, le=256, description="Messages of each main consumer in work at the same time."
     )

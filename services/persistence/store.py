@@ -62,7 +62,12 @@ def save(connection: Connection, before: Document | None, after: Document) -> No
 
 def remember_key(connection: Connection, row: Mapping[str, Any]) -> None:
     """Store what an idempotency key was used for, unless it was used before."""
-    connection.execute(_insert_new(IDEMPOTENCY_KEYS, connection.dialect.name), row)
+    add_new(connection, IDEMPOTENCY_KEYS, row)
+
+
+def add_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Store a row, unless one of the same key is there."""
+    connection.execute(_insert_new(table, connection.dialect.name), row)
 
 
 def add_dead_letter(connection: Connection, row: Mapping[str, Any]) -> None:

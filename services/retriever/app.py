@@ -9,14 +9,17 @@ from contracts import subjects, topology
 from contracts.chunks import ChunksEmbedded
 from contracts.retrieval import (
     REINDEX_STEP_SECONDS,
+    EpochRequest,
     FenceRequest,
     IndexCountsRequest,
+    PassagesRequest,
     ReindexRequest,
     RetrieveRequest,
 )
 from services.retriever.audit_handlers import AuditHandlers
 from services.retriever.auditing import Auditing
 from services.retriever.describing import describe
+from services.retriever.epochs import OwnEpochs, StoredEpochs
 from services.retriever.generations import Generation
 from services.retriever.handlers import PassageEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
@@ -41,6 +44,7 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         generations = await open_indexes(settings)
+        epochs = StoredEpochs(generations) if settings.qdrant_url else OwnEpochs(generations)
         metrics = CacheMetrics(service.telemetry.meter)
         cache = build_cache(settings, metrics)
         reranker = build_reranker(settings)
@@ -48,23 +52,26 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         embed_passages = PassageEmbedding(bulk)
         handlers = RetrieverHandlers(
             generations,
-            Writing(generations, _indexing, embed_passages),
+            Writing(generations, _indexing, embed_passages, epochs),
             {
                 each.model: build_search(each, service, reranker, settings, cache, metrics)
                 for each in generations.opened
             },
             Reindexing(generations, embed_passages),
             service.publisher,
+            epochs,
         )
         service.consume(
             topology.RETRIEVER, ChunksEmbedded, handlers.on_chunks_embedded, workers=settings.retriever_workers
         )
         service.consume_raw(topology.CLEANUP, handlers.on_fact, workers=settings.retriever_cleanup_workers)
         service.respond(subjects.RETRIEVE, RetrieveRequest, handlers.on_retrieve)
+        service.respond(subjects.INDEX_EPOCH, EpochRequest, handlers.on_epoch)
+        service.respond(subjects.READ_PASSAGES, PassagesRequest, handlers.on_passages)
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
         service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
-        AuditHandlers(Auditing(generations)).bind(service)
+        AuditHandlers(Auditing(generations, epochs)).bind(service)
         service.health.checks["index"] = partial(describe, generations)
         service.health.checks["cache"] = cache.describe
         following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None

@@ -5,7 +5,7 @@ Listings and counts are those of the index that is searched; fences and removals
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from contracts.reconciliation import (
@@ -18,6 +18,7 @@ from contracts.reconciliation import (
     RevisionsRequest,
     StoredRevision,
 )
+from services.retriever.epochs import Epochs
 from services.retriever.generations import Generations
 from services.retriever.index import Fence, VectorIndex, collection_fence, fenced_collection
 
@@ -27,8 +28,9 @@ WRITES_AT_ONCE: Final = 32
 class Auditing:
     """Answers the three requests; each may be repeated."""
 
-    def __init__(self, generations: Generations) -> None:
+    def __init__(self, generations: Generations, epochs: Epochs) -> None:
         self._generations = generations
+        self._epochs = epochs
 
     async def revisions(self, request: RevisionsRequest) -> RevisionsReply:
         """Return a page of what is stored."""
@@ -48,6 +50,9 @@ class Auditing:
             if not request.look:
                 await _raise(generation.index, [each for each in wanted if _key(each) in lower])
             behind |= {key: fence for key, fence in lower.items() if key not in behind}
+        if not request.look:
+            # Also for fences that stood already: whoever raised them may have been killed before it could say so.
+            await self._changed(each.tenant for each in request.fences)
         return FencesReply(behind=[_told(fence) for fence in behind.values()])
 
     async def remove(self, request: RemoveRequest) -> RemoveReply:
@@ -58,7 +63,12 @@ class Auditing:
                 await asyncio.gather(
                     *(generation.index.remove_revision(each.tenant, each.document_id, each.revision) for each in some)
                 )
+        await self._changed(each.tenant for each in request.revisions)
         return RemoveReply(revisions=len(request.revisions))
+
+    async def _changed(self, tenants: Iterable[str]) -> None:
+        for tenant in sorted(set(tenants)):
+            await self._epochs.changed(tenant, ())
 
 
 async def _lower(index: VectorIndex, wanted: Sequence[Fence]) -> dict[tuple[str, str], Fence]:

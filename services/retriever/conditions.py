@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from services.retriever import payload
 from services.retriever.filters import AllOf, AnyOf, Between, Filter, Not, OneOf
+from services.retriever.index import DocumentSpan
 
 ConditionT = TypeVar("ConditionT")
 
@@ -78,6 +79,17 @@ def fence_scope(make: Conditions[ConditionT]) -> list[ConditionT]:
 def document_scope(make: Conditions[ConditionT], tenant: str, document_id: str) -> list[ConditionT]:
     """Return what the chunk points of one document satisfy."""
     return [*count_scope(make, tenant, None), make.equals("document_id", document_id)]
+
+
+def span_scope(make: Conditions[ConditionT], span: DocumentSpan) -> list[ConditionT]:
+    """Return what the chunk points of a part of a document satisfy."""
+    place = payload.PAGE_FIELD if span.by_page else payload.ORDINAL_FIELD
+    scope = document_scope(make, span.tenant, span.document_id)
+    if span.collection is not None:
+        scope.append(make.equals("collection", span.collection))
+    if span.filter is not None:
+        scope.append(condition_of(make, span.filter))
+    return [*scope, make.within(Between(place, gte=span.first, lte=span.last))]
 
 
 def revision_scope(make: Conditions[ConditionT], tenant: str | None, revisions: Between) -> list[ConditionT]:

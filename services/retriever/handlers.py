@@ -12,17 +12,23 @@ from contracts.retrieval import (
     MAX_TEXTS_PER_REQUEST,
     EmbedReply,
     EmbedRequest,
+    EpochReply,
+    EpochRequest,
     FenceReply,
     FenceRequest,
     IndexCountsReply,
     IndexCountsRequest,
+    PassagesReply,
+    PassagesRequest,
     ReindexReply,
     ReindexRequest,
     RetrieveReply,
     RetrieveRequest,
 )
+from services.retriever.epochs import Epochs
 from services.retriever.generations import Generations
 from services.retriever.index import Vector
+from services.retriever.reading import Reading
 from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
 from services.retriever.writing import Writing
@@ -45,12 +51,14 @@ class RetrieverHandlers:
         searches: Mapping[str, Search],
         reindexing: Reindexing,
         publisher: Publisher,
+        epochs: Epochs,
     ) -> None:
         self._generations = generations
         self._writing = writing
         self._searches = searches
         self._reindexing = reindexing
         self._publisher = publisher
+        self._epochs = epochs
 
     async def on_chunks_embedded(self, message: ChunksEmbedded, delivery: Delivery) -> None:
         """Index a batch and say so."""
@@ -71,6 +79,14 @@ class RetrieverHandlers:
     async def on_retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Search."""
         return await self._searches[self._generations.active.model].retrieve(request, deadline)
+
+    async def on_epoch(self, request: EpochRequest, deadline: float | None) -> EpochReply:
+        """Say up to which change a search that begins now sees everything."""
+        return EpochReply(epoch=await self._epochs.current(request.tenant, request.collection))
+
+    async def on_passages(self, request: PassagesRequest, deadline: float | None) -> PassagesReply:
+        """Read a part of one document."""
+        return await Reading(self._generations.active.index).passages(request)
 
     async def on_fence(self, request: FenceRequest, deadline: float | None) -> FenceReply:
         """Hide what was deleted, before anybody is told that it is."""

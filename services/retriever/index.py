@@ -184,6 +184,22 @@ class IndexQuery:
         return self.sparse is not None and bool(self.sparse.indices)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSpan:
+    """A part of one document of a tenant, in every revision that is stored: chunks `first` to `last`, both included.
+
+    `by_page` counts pages instead of ordinals. Only a document of `collection` and one that passes `filter` has any.
+    """
+
+    tenant: str
+    document_id: str
+    first: int
+    last: int
+    by_page: bool = False
+    collection: str | None = None
+    filter: Filter | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentRevision:
     """How many points of one revision of a document the index holds."""
@@ -244,6 +260,10 @@ class VectorIndex(Protocol):
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
         ...
 
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return at most `limit` chunks of a part of a document, of all revisions, by revision and ordinal; score 0."""
+        ...
+
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
     ) -> None:
@@ -260,6 +280,10 @@ class VectorIndex(Protocol):
 
     async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
         """Delete the document's points of exactly this revision."""
+        ...
+
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
         ...
 
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:

@@ -31,24 +31,39 @@ class Indexing:
             # It came late: the fence hides it already, and nobody else would come to remove it.
             await self._index.remove_revision(batch.tenant, batch.document_id, batch.revision)
 
-    async def clean_up(self, fact: Fact) -> None:
-        """Follow what persistence decided about a document."""
+    async def clean_up(self, fact: Fact) -> set[str] | None:
+        """Follow what persistence decided about a document.
+
+        Return the collections in which that may have shown or hidden something; none are named when it can't be told
+        any more which ones, None says that nothing has changed.
+        """
         match fact:
             case DocumentIndexed():
                 await self._index.raise_fence(fact.tenant, fact.document_id, visible=fact.revision)
-                await self._index.remove_revisions(fact.tenant, fact.document_id, below=fact.revision)
+                return await self._remove_below(fact.tenant, fact.document_id, fact.revision)
             case DocumentDeleted():
                 await self._index.raise_fence(fact.tenant, fact.document_id, floor=fact.revision)
-                await self._index.remove_revisions(fact.tenant, fact.document_id, below=fact.revision)
+                return await self._remove_below(fact.tenant, fact.document_id, fact.revision)
             case DocumentSuperseded():
-                await self._remove_superseded(fact)
+                return await self._remove_superseded(fact)
+        return None
 
-    async def _remove_superseded(self, fact: DocumentSuperseded) -> None:
+    async def _remove_below(self, tenant: str, document_id: str, revision: int) -> set[str]:
+        # Asked after the fence and before the removal: what the fence has hidden or shown is all still there, unless
+        # this is the repeat of a removal.
+        collections = await self._index.collections_of(tenant, document_id)
+        await self._index.remove_revisions(tenant, document_id, below=revision)
+        return collections
+
+    async def _remove_superseded(self, fact: DocumentSuperseded) -> set[str] | None:
         """An outdated revision that still answers stays until its successor is complete: an update leaves no gap."""
         fence = (await self._index.fences(fact.tenant, {fact.document_id})).get(fact.document_id)
         answers = fence is not None and fence.visible == fact.revision and fence.floor <= fact.revision
-        if not answers:
-            await self._index.remove_revision(fact.tenant, fact.document_id, fact.revision)
+        if answers:
+            return None
+        collections = await self._index.collections_of(fact.tenant, fact.document_id)
+        await self._index.remove_revision(fact.tenant, fact.document_id, fact.revision)
+        return collections
 
 
 async def _point(batch: ChunksEmbedded, chunk: EmbeddedChunk) -> ChunkPoint:

@@ -35,6 +35,8 @@ FENCE: Final = "fence"
 KEYWORD_FIELDS: Final = ("collection", "document_id", "kind", "terms")
 TENANT_FIELD: Final = "tenant"
 REVISION_FIELD: Final = "revision"
+ORDINAL_FIELD: Final = "ordinal"
+PAGE_FIELD: Final = "page"
 # Only the index itself needs these; every hit would carry them for nothing.
 FIELDS_OF_NO_HIT: Final = ["kind", "terms", "prefix"]
 # What a listing of revisions reads of each point.
@@ -111,6 +113,11 @@ def read_hit(chunk_id: str, payload: Mapping[str, Any], score: float, similarity
         score=score,
         similarity=similarity,
     )
+
+
+def in_order(hits: Iterable[Hit]) -> list[Hit]:
+    """Return hits by revision and ordinal."""
+    return sorted(hits, key=lambda hit: (hit.revision, hit.ordinal))
 
 
 def read_point(chunk_id: str, payload: Mapping[str, Any], vector: Vector, sparse: SparseVector | None) -> ChunkPoint:

@@ -15,6 +15,7 @@ from services.retriever.filters import Between
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -111,6 +112,10 @@ class QdrantEdgeIndex:
         payload.check_query(query, self._manifest.dimension, self._manifest.fingerprint)
         return await self._read(self._shard.search, query)
 
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return at most `limit` chunks of a part of a document, by revision and ordinal."""
+        return await self._read(self._shard.passages, span, limit)
+
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
     ) -> None:
@@ -128,6 +133,10 @@ class QdrantEdgeIndex:
     async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
         """Delete the document's points of exactly this revision."""
         await self._write(_Remove(tenant, document_id, conditions.only_revision(revision)))
+
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return await self._read(self._shard.collections_of, tenant, document_id)
 
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         """Return the exact number of chunk points."""

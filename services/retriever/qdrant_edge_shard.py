@@ -12,6 +12,7 @@ from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -98,6 +99,16 @@ class QdrantEdgeShard:
         ]
         return hits, len(hits) == len(scores)
 
+    def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return chunks of a part of a document."""
+        fields = engine.PayloadSelector.Exclude(payload.FIELDS_OF_NO_HIT)
+        scope = engine.Filter(must=conditions.span_scope(MAKE, span))
+        with _engine_failures("read a document"):
+            records, _ = self._shard.scroll(
+                engine.ScrollRequest(limit=limit, filter=scope, with_payload=fields, with_vector=False)
+            )
+        return payload.in_order(payload.read_hit(str(each.id), each.payload or {}, 0.0, None) for each in records)
+
     def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
         """Return the fences of those documents that have one."""
         stored = self._stored_fences([payload.fence_point_id(tenant, each) for each in document_ids])
@@ -120,16 +131,20 @@ class QdrantEdgeShard:
         rows = [payload.read_row(record.payload or {}) for record in records]
         return page_of(rows, limit) or self._page_of_one(rows[0].revision)
 
-    def _page_of_one(self, revision: int) -> RevisionPage:
-        tenants = self._count_by(payload.TENANT_FIELD, None, revision)
-        return page_of_one(revision, {tenant: self._count_by("document_id", tenant, revision) for tenant in tenants})
+    def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return set(self._count_by("collection", conditions.document_scope(MAKE, tenant, document_id)))
 
-    def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
-        scope = engine.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
-        with _engine_failures("list revisions"):
-            answer = self._shard.facet(
-                engine.FacetRequest(field, limit=MAX_SHARING_A_REVISION, exact=True, filter=scope)
-            )
+    def _page_of_one(self, revision: int) -> RevisionPage:
+        tenants = self._count_by(payload.TENANT_FIELD, _scope_of_one(None, revision))
+        return page_of_one(
+            revision, {tenant: self._count_by("document_id", _scope_of_one(tenant, revision)) for tenant in tenants}
+        )
+
+    def _count_by(self, field: str, scope: "list[engine.ConditionType]") -> dict[str, int]:
+        request = engine.FacetRequest(field, limit=MAX_SHARING_A_REVISION, exact=True, filter=engine.Filter(must=scope))
+        with _engine_failures("count points"):
+            answer = self._shard.facet(request)
         return {str(each.value): each.count for each in answer.hits}
 
     def chunk_ids(self, start: str | None, limit: int) -> ChunkIdPage:
@@ -192,6 +207,10 @@ class QdrantEdgeShard:
         with _engine_failures("read fences"):
             records = self._shard.retrieve(list(point_ids), with_payload=True, with_vector=False)
         return {str(record.id): payload.read_fence(record.payload or {}) for record in records}
+
+
+def _scope_of_one(tenant: str | None, revision: int) -> "list[engine.ConditionType]":
+    return conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision))
 
 
 @contextmanager

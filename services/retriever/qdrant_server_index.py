@@ -14,6 +14,7 @@ from services.retriever.fusion import ranked
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
+    DocumentSpan,
     Fence,
     FencePage,
     Hit,
@@ -131,6 +132,17 @@ class QdrantServerIndex:
             if each in payloads
         ]
 
+    async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
+        """Return at most `limit` chunks of a part of a document, by revision and ordinal."""
+        async with self._reaching("read a document"):
+            records, _ = await self._client.scroll(
+                self._collection,
+                scroll_filter=models.Filter(must=conditions.span_scope(MAKE, span)),
+                limit=limit,
+                with_payload=models.PayloadSelectorExclude(exclude=payload.FIELDS_OF_NO_HIT),
+            )
+        return payload.in_order(payload.read_hit(str(each.id), each.payload or {}, 0.0, None) for each in records)
+
     async def raise_fence(
         self, tenant: str, document_id: str, *, visible: int | None = None, floor: int | None = None
     ) -> None:
@@ -165,6 +177,10 @@ class QdrantServerIndex:
     async def remove_revision(self, tenant: str, document_id: str, revision: int) -> None:
         """Delete the document's points of exactly this revision."""
         await self._remove(tenant, document_id, conditions.only_revision(revision))
+
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        """Return the collections in which any revision of the document has points."""
+        return set(await self._count_by("collection", conditions.document_scope(MAKE, tenant, document_id)))
 
     async def count(self, tenant: str | None = None, collection: str | None = None) -> int:
         """Return the exact number of chunk points."""
@@ -307,15 +323,15 @@ class QdrantServerIndex:
         return records, None if following is None else str(following)
 
     async def _page_of_one(self, revision: int) -> RevisionPage:
-        tenants = await self._count_by(payload.TENANT_FIELD, None, revision)
-        counts = {tenant: await self._count_by("document_id", tenant, revision) for tenant in tenants}
+        tenants = await self._count_by(payload.TENANT_FIELD, _scope_of_one(None, revision))
+        counts = {tenant: await self._count_by("document_id", _scope_of_one(tenant, revision)) for tenant in tenants}
         return page_of_one(revision, counts)
 
-    async def _count_by(self, field: str, tenant: str | None, revision: int) -> dict[str, int]:
-        scope = models.Filter(must=conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision)))
-        async with self._reaching("list revisions"):
+    async def _count_by(self, field: str, scope: list[models.Condition]) -> dict[str, int]:
+        chosen = models.Filter(must=scope)
+        async with self._reaching("count points"):
             answer = await self._client.facet(
-                self._collection, field, facet_filter=scope, limit=MAX_SHARING_A_REVISION, exact=True
+                self._collection, field, facet_filter=chosen, limit=MAX_SHARING_A_REVISION, exact=True
             )
         return {str(each.value): each.count for each in answer.hits}
 
@@ -326,3 +342,7 @@ class QdrantServerIndex:
             raise IndexUnavailable("the client of the Qdrant server is closed")
         with reaching(action):
             yield
+
+
+def _scope_of_one(tenant: str | None, revision: int) -> list[models.Condition]:
+    return conditions.revision_scope(MAKE, tenant, conditions.only_revision(revision))

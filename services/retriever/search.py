@@ -1,8 +1,9 @@
 """One search, from the query's text to the hits that may be shown."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from contracts.retrieval import RetrievedChunk, RetrieveReply, RetrieveRequest
 from services.retriever.bm25 import query_terms
@@ -41,7 +42,7 @@ class Search:
 
     async def retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Return the chunks that fit best; Rejected names the field that can't be searched by."""
-        condition, mode = _filter(request), SearchMode(request.mode)
+        condition, mode = read_filter(request.filter), SearchMode(request.mode)
         clock = _Stopwatch()
         vector = None
         if mode != SearchMode.SPARSE:
@@ -56,7 +57,7 @@ class Search:
             better = await self._reranker.rerank(request.query, hits, deadline)
             reranked, hits = better is not None, better or hits
             clock.lap("rerank")
-        shown = [_retrieved(hit) for hit in hits[: request.top_k]]
+        shown = [retrieved(hit) for hit in hits[: request.top_k]]
         return RetrieveReply(hits=shown, took_ms=clock.took_ms, model=self._model, reranked=reranked)
 
     def _query(
@@ -86,14 +87,16 @@ class _Stopwatch:
         self._since = now
 
 
-def _filter(request: RetrieveRequest) -> Filter | None:
+def read_filter(wanted: Mapping[str, Any] | None) -> Filter | None:
+    """Return the filter of a request, None without one; Rejected names what cannot be searched by."""
     try:
-        return parse_filter(request.filter) if request.filter else None
+        return parse_filter(dict(wanted)) if wanted else None
     except FilterError as error:
         raise Rejected(str(error), code="invalid_filter", field="filter") from None
 
 
-def _retrieved(hit: Hit) -> RetrievedChunk:
+def retrieved(hit: Hit) -> RetrievedChunk:
+    """Return a hit as other services are told of it."""
     # Built from our own index, not from outside: validating it again would cost more than the search.
     return RetrievedChunk.model_construct(
         document_id=hit.document_id,

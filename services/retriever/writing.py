@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from contracts.chunks import ChunksEmbedded
 from contracts.messages import Fact
+from services.retriever.epochs import Epochs
 from services.retriever.generations import Generation, Generations
 from services.retriever.index import Fence, Vector
 from services.retriever.indexing import Indexing
@@ -18,11 +19,16 @@ class Writing:
     """
 
     def __init__(
-        self, generations: Generations, indexing: Callable[[Generation], Indexing], embed: EmbedPassages
+        self,
+        generations: Generations,
+        indexing: Callable[[Generation], Indexing],
+        embed: EmbedPassages,
+        epochs: Epochs,
     ) -> None:
         self._generations = generations
         self._indexing = indexing
         self._embed = embed
+        self._epochs = epochs
 
     async def add(self, batch: ChunksEmbedded) -> None:
         """Store a batch, in the next index first."""
@@ -30,17 +36,23 @@ class Writing:
             fitting = await self._fitting(batch, generation)
             if fitting is not None:
                 await self._indexing(generation).add(fitting)
+        await self._epochs.changed(batch.tenant, {batch.collection})
 
     async def clean_up(self, fact: Fact) -> None:
         """Follow what persistence decided about a document, in the next index last."""
-        for generation in self._generations.opened:
-            await self._indexing(generation).clean_up(fact)
+        changed = [await self._indexing(generation).clean_up(fact) for generation in self._generations.opened]
+        told = [collections for collections in changed if collections is not None]
+        if told:
+            # Where one index cannot tell which collections they are, it may be any.
+            await self._epochs.changed(fact.tenant, set().union(*told) if all(told) else set())
 
     async def raise_floor(self, tenant: str, document_id: str, floor: int) -> Fence:
         """Hide every revision below `floor` and return the fence that holds."""
         for generation in self._generations.opened:
             await generation.index.raise_fence(tenant, document_id, floor=floor)
-        return (await self._generations.active.index.fences(tenant, {document_id}))[document_id]
+        index = self._generations.active.index
+        await self._epochs.changed(tenant, await index.collections_of(tenant, document_id))
+        return (await index.fences(tenant, {document_id}))[document_id]
 
     async def _fitting(self, batch: ChunksEmbedded, generation: Generation) -> ChunksEmbedded | None:
         """Return the batch with the vectors of this index, or None where a reindexing will bring it."""

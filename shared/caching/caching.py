@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from shared.caching.cache import Cache, cache_key
 from shared.caching.metrics import CacheMetrics
-from shared.errors import DeadlineExpired
+from shared.errors import DeadlineExpired, TakenOver
 
 V = TypeVar("V")
+
+# What ends the making of a value and tells nothing of the value: the first of those who wait makes it then.
+_OF_THE_MAKER_ALONE: Final = (DeadlineExpired, TakenOver)
 
 Encode = Callable[[V], bytes]
 Decode = Callable[[bytes], V | None]
@@ -31,16 +34,25 @@ class Cached(Generic[V]):
         self._being_made: dict[str, asyncio.Future[V]] = {}
 
     async def get_or_make(
-        self, tenant: str, parts: tuple[str, ...], make: Callable[[], Awaitable[V]], *, deadline: float | None = None
+        self,
+        tenant: str,
+        parts: tuple[str, ...],
+        make: Callable[[], Awaitable[V]],
+        *,
+        deadline: float | None = None,
+        missed: Callable[[], Awaitable[None]] | None = None,
     ) -> V:
         """Return the value of a tenant's key, made now if nobody has it; raises what making it raises.
 
-        `deadline` is unix seconds; DeadlineExpired when somebody else is still making the value by then.
+        `deadline` is unix seconds; DeadlineExpired when somebody else is still making the value by then. `missed` is
+        called first when the value is not there, whoever makes it.
         """
         key = cache_key(self._name, tenant, *parts)
         found = await self._look_up(key)
         if found is not None:
             return found
+        if missed is not None:
+            await missed()
         while (other := self._being_made.get(key)) is not None:
             await _done(other, deadline)
             if other.cancelled():
@@ -63,7 +75,7 @@ class Cached(Generic[V]):
             # Until it is kept, whoever asks takes it from here.
             await self._cache.set(key, self._encode(value), self._seconds)
             return value
-        except DeadlineExpired:
+        except _OF_THE_MAKER_ALONE:
             being_made.cancel()
             raise
         except Exception as error:

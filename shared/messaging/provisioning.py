@@ -14,6 +14,7 @@ from nats.js.api import (
     ConsumerConfig,
     DeliverPolicy,
     DiscardPolicy,
+    KeyValueConfig,
     ObjectStoreConfig,
     RePublish,
     RetentionPolicy,
@@ -22,7 +23,7 @@ from nats.js.api import (
 )
 from nats.js.errors import NotFoundError
 
-from contracts.topology import INTAKE, STREAMS, UPLOADS, Bucket, Consumer, Stream
+from contracts.topology import AGENT_STEPS, INTAKE, STREAMS, UPLOADS, Bucket, Consumer, KeyValueBucket, Stream
 from shared.logs import get_logger
 from shared.messaging.policy import RESERVED_DELIVERIES
 
@@ -39,6 +40,7 @@ _CHECKED_STREAM_FIELDS: Final = (
     "duplicate_window",
     "num_replicas",
     "republish",
+    "allow_atomic",
 )
 _INGEST: Final = next(stream for stream in STREAMS if stream.name == INTAKE.stream)
 _CHECKED_CONSUMER_FIELDS: Final = ("ack_wait", "max_deliver", "max_ack_pending", "ack_policy", "filters")
@@ -58,7 +60,7 @@ async def provision(jetstream: JetStreamContext, *, replicas: int, first_revisio
         for consumer in stream.consumers:
             changes += await _apply_consumer(jetstream, consumer)
     changes += await _apply_bucket(jetstream, UPLOADS, replicas)
-    return changes
+    return changes + await _apply_key_values(jetstream, AGENT_STEPS, replicas)
 
 
 async def renew_ingest(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
@@ -97,7 +99,8 @@ async def drift(jetstream: JetStreamContext, *, replicas: int) -> list[str]:
     found: list[str] = []
     for stream in STREAMS:
         found += await _stream_drift(jetstream, stream, replicas)
-    return found + await _bucket_drift(jetstream, UPLOADS)
+    found += await _bucket_drift(jetstream, UPLOADS)
+    return found + await _key_values_drift(jetstream, AGENT_STEPS, replicas)
 
 
 def stream_config(stream: Stream, replicas: int) -> StreamConfig:
@@ -115,6 +118,8 @@ def stream_config(stream: Stream, replicas: int) -> StreamConfig:
         num_replicas=replicas,
         allow_direct=True,
         republish=RePublish(src=stream.subjects[0], dest=stream.repeated_as) if stream.repeated_as else None,
+        # Servers leave it out where it is not allowed.
+        allow_atomic=stream.takes_batches or None,
     )
 
 
@@ -206,6 +211,54 @@ def _stream_behind(bucket: Bucket) -> str:
 
 def _missing_bucket(bucket: Bucket) -> str:
     return f"object store {bucket.name}: missing"
+
+
+async def _apply_key_values(jetstream: JetStreamContext, bucket: KeyValueBucket, replicas: int) -> list[str]:
+    differences = await _key_values_drift(jetstream, bucket, replicas)
+    if differences == [_missing_key_values(bucket)]:
+        await jetstream.create_key_value(
+            KeyValueConfig(
+                bucket=bucket.name,
+                ttl=bucket.max_age_seconds,
+                max_bytes=bucket.max_bytes,
+                storage=StorageType(bucket.storage.value),
+                replicas=replicas,
+                direct=True,
+            )
+        )
+        return [f"key-value bucket {bucket.name}: created"]
+    if differences:
+        config = (await jetstream.stream_info(_stream_behind_key_values(bucket))).config
+        config.max_age, config.max_bytes, config.num_replicas = bucket.max_age_seconds, bucket.max_bytes, replicas
+        # The server takes no change of the storage: that line is left to the operator.
+        await jetstream.update_stream(config=config)
+    return [f"updated: {line}" for line in differences]
+
+
+async def _key_values_drift(jetstream: JetStreamContext, bucket: KeyValueBucket, replicas: int) -> list[str]:
+    try:
+        actual = (await jetstream.stream_info(_stream_behind_key_values(bucket))).config
+    except NotFoundError:
+        return [_missing_key_values(bucket)]
+    wanted = {
+        "storage": StorageType(bucket.storage.value),
+        "max_age": bucket.max_age_seconds,
+        "max_bytes": bucket.max_bytes,
+        "num_replicas": replicas,
+    }
+    return [
+        f"key-value bucket {bucket.name}: {name} is {getattr(actual, name)!s}, declared {value!s}"
+        for name, value in wanted.items()
+        if getattr(actual, name) != value
+    ]
+
+
+def _stream_behind_key_values(bucket: KeyValueBucket) -> str:
+    return f"KV_{bucket.name}"
+
+
+def _missing_key_values(bucket: KeyValueBucket) -> str:
+    return f"key-value bucket {bucket.name}: missing"
 
 
 async def _stream_drift(jetstream: JetStreamContext, stream: Stream, replicas: int) -> list[str]:

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-TARGETS: Final = ("gateway", "parser", "embedder", "retriever", "agent", "persistence", "nats-server")
+TARGETS: Final = (
+    "gateway",
+    "parser",
+    "embedder",
+    "embedder.queries",
+    "retriever",
+    "agent",
+    "persistence",
+    "nats-server",
+)
 # Between the end of one fault and the next one of the same process, at least.
 BREATH_SECONDS: Final = 1.0
 

@@ -21,7 +21,7 @@ RECOVERY_SECONDS: Final = 240.0
 AFTERMATH_SECONDS: Final = 5.0
 _ANSWERS_DEPEND_ON: Final[Mapping[str, tuple[str, ...]]] = {
     "gateway": ("search", "question"),
-    "embedder": ("search",),
+    "embedder.queries": ("search",),
     "retriever": ("search",),
     "agent": ("question",),
     BROKER: ("search", "question"),

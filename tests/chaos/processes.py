@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import httpx
 import psutil
 
+from services.cli.plan import LANES, QUERY_EMBEDDER, service_of
 from tests.platform_process import RunningPlatform
 
 BROKER: Final = "nats-server"
@@ -15,7 +16,13 @@ _CONSUMERS: Final = {
     "embedder": ("embedder",),
     "retriever": ("retriever", "retriever-cleanup"),
     "agent": ("agent",),
-    "persistence": ("persistence-intake", "persistence", "persistence-dead", "persistence-advisories"),
+    "persistence": (
+        "persistence-intake",
+        "persistence",
+        "persistence-dead",
+        "persistence-advisories",
+        "persistence-turns",
+    ),
 }
 _LOOK_SECONDS: Final = 2.0
 
@@ -46,7 +53,7 @@ class Processes:
         """Return the process that runs a service now; None while there is none."""
         for process in self._launcher.children():
             try:
-                if _is(process.cmdline(), name):
+                if _is(process, name):
                     return process
             except psutil.Error:
                 continue
@@ -84,11 +91,14 @@ def consumers_of(name: str) -> tuple[str, ...]:
     return _CONSUMERS.get(name, ())
 
 
-def _is(command: list[str], name: str) -> bool:
+def _is(process: psutil.Process, name: str) -> bool:
+    command = process.cmdline()
     if name == BROKER:
         return bool(command) and PurePath(command[0]).name == BROKER
     # Before it becomes the service, a new process ties itself to the launcher: it has the same last arguments.
-    return f"services.{name}.app" in command and "die_with_parent.py" not in " ".join(command)
+    if f"services.{service_of(name)}.app" not in command or "die_with_parent.py" in " ".join(command):
+        return False
+    return bool(process.environ().get(LANES) == "interactive") == (name == QUERY_EMBEDDER)
 
 
 def _consumption(detail: dict[str, Any]) -> Consumption:

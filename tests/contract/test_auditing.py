@@ -6,6 +6,7 @@ import pytest
 
 from contracts.reconciliation import FencesRequest, IndexFence, RemoveRequest, RevisionsRequest, StoredRevision
 from services.retriever.auditing import Auditing
+from services.retriever.epochs import OwnEpochs
 from services.retriever.generations import Generations
 from services.retriever.index import Fence, collection_fence
 from tests.contract.catalogues import NEW, OLD, STORES, embedded, stores
@@ -31,7 +32,7 @@ async def fill(generations: Generations, document_id: str, revision: int, number
 async def test_revisions_of_all_tenants_are_listed_in_pages(generations: Generations) -> None:
     await fill(generations, "a", 3, 2)
     await fill(generations, "b", 5, 4, tenant="other")
-    auditing = Auditing(generations)
+    auditing = Auditing(generations, OwnEpochs(generations))
 
     first = await auditing.revisions(RevisionsRequest(limit=3))
     second = await auditing.revisions(RevisionsRequest(after=first.next_after or 0, limit=10))
@@ -47,7 +48,7 @@ async def test_a_removal_reaches_every_open_index(generations: Generations) -> N
     await fill(generations, "a", 4, 1)
     gone = StoredRevision(tenant="acme", document_id="a", revision=3)
 
-    await Auditing(generations).remove(RemoveRequest(revisions=[gone]))
+    await Auditing(generations, OwnEpochs(generations)).remove(RemoveRequest(revisions=[gone]))
 
     for generation in generations.opened:
         assert [entry.revision for entry in (await generation.index.document_revisions()).entries] == [4]
@@ -61,7 +62,7 @@ async def test_fences_are_looked_at_without_being_lifted(generations: Generation
         IndexFence(tenant="acme", document_id="b", floor=2),
     ]
 
-    told = await Auditing(generations).fences(FencesRequest(fences=wanted, look=True))
+    told = await Auditing(generations, OwnEpochs(generations)).fences(FencesRequest(fences=wanted, look=True))
 
     assert told.behind == [IndexFence(tenant="acme", document_id="b")]
     assert await generations.active.index.fences("acme", {"b"}) == {}
@@ -76,8 +77,8 @@ async def test_fences_that_one_index_lacks_are_lifted_there(generations: Generat
         IndexFence(tenant="acme", collection="manuals", floor=9),
     ]
 
-    told = await Auditing(generations).fences(FencesRequest(fences=wanted))
-    again = await Auditing(generations).fences(FencesRequest(fences=wanted, look=True))
+    told = await Auditing(generations, OwnEpochs(generations)).fences(FencesRequest(fences=wanted))
+    again = await Auditing(generations, OwnEpochs(generations)).fences(FencesRequest(fences=wanted, look=True))
 
     assert {(each.document_id, each.collection, each.visible, each.floor) for each in told.behind} == {
         ("a", None, 7, 0),

@@ -13,6 +13,7 @@ from contracts.messages import Fact
 from contracts.retrieval import ReindexReply, ReindexRequest
 from services.retriever import reindexing
 from services.retriever.bm25 import chunk_terms
+from services.retriever.epochs import OwnEpochs
 from services.retriever.generations import Generation, Generations
 from services.retriever.index import Fence, IndexUnavailable, VectorIndex, collection_fence
 from services.retriever.indexing import Indexing
@@ -44,7 +45,7 @@ class Stand:
 
     @property
     def writing(self) -> Writing:
-        return Writing(self.generations, _indexing, self.model)
+        return Writing(self.generations, _indexing, self.model, OwnEpochs(self.generations))
 
     async def step(self, step: str, cursor: str | None = None) -> ReindexReply:
         request = ReindexRequest.model_validate({"step": step, "cursor": cursor})

@@ -174,6 +174,15 @@ async def test_a_filter_finds_exactly_the_documents_it_describes(index: VectorIn
     assert [(raw, "".join(sorted(each))) for (raw, _), each in zip(FILTERS, found, strict=True)] == FILTERS
 
 
+async def test_the_collections_of_a_document_are_those_of_all_its_revisions(index: VectorIndex) -> None:
+    await index.upsert([*points("a", 1, 2), *points("a", 2, 1, collection="other"), *points("b", 3, 1)])
+    await index.upsert(points("a", 4, 1, tenant="globex", collection="theirs"))
+    assert await index.collections_of("acme", "a") == {"default", "other"}
+    await index.remove_revision("acme", "a", 2)
+    assert await index.collections_of("acme", "a") == {"default"}
+    assert await index.collections_of("acme", "nobody") == set()
+
+
 async def test_revisions_are_removed_below_a_bound_or_singly(index: VectorIndex) -> None:
     for revision in (1, 2, 3, 4):
         await index.upsert(points("a", revision, 2))

@@ -61,6 +61,21 @@ def test_the_readme_s_commands_work_one_after_the_other(platform: RunningPlatfor
     assert "1969" in run(COMMANDS[-1], platform).stdout
 
 
+def test_the_readme_s_openai_client_gets_an_answer_with_its_source(platform: RunningPlatform) -> None:
+    (script,) = (block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "openai" in block)
+    loading = next(command for command in COMMANDS if "moon" in command)
+    assert run(loading, platform).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace(GATEWAY, platform.url)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"20 July 1969\. \[1\].*\n\n\[1\] moon", done.stdout, re.DOTALL)
+
+
 def test_the_readme_s_scaled_platform_starts_with_the_replicas_it_names(tmp_path: Path) -> None:
     command = next(command for command in shell_commands() if command.startswith("rag up"))
     with running_platform(tmp_path / "data", *command.split()[2:]) as platform:

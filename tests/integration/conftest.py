@@ -7,6 +7,7 @@ import pytest
 
 from services.persistence.settings import PersistenceSettings
 from tests.integration.persistence_database import KINDS, settings_of
+from tests.scripted_llm import ScriptedLlm, scripted_llm
 
 
 @pytest.fixture(params=KINDS)
@@ -18,3 +19,10 @@ def each_database(
         if settings.database_url is not None:
             monkeypatch.setenv("RAG_DATABASE_URL", settings.database_url)
         yield settings
+
+
+@pytest.fixture
+def endpoint() -> Iterator[ScriptedLlm]:
+    """A language model's endpoint that says what the test wants."""
+    with scripted_llm() as running:
+        yield running

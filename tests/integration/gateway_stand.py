@@ -39,7 +39,15 @@ from contracts.reads import (
     IdempotencyReply,
 )
 from contracts.reconciliation import FencesReply, FencesRequest, IndexFence
-from contracts.retrieval import FenceReply, FenceRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
+from contracts.retrieval import (
+    FenceReply,
+    FenceRequest,
+    PassagesReply,
+    PassagesRequest,
+    RetrievedChunk,
+    RetrieveReply,
+    RetrieveRequest,
+)
 from services.gateway.app import build_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
@@ -147,6 +155,15 @@ class Retriever:
     collection_fences: list[IndexFence] = field(default_factory=list)
     reranked: bool = True
     failure: Exception | None = None
+    texts: dict[str, list[RetrievedChunk]] = field(default_factory=dict)
+    readings: list[PassagesRequest] = field(default_factory=list)
+
+    async def passages(self, request: PassagesRequest, _deadline: float | None) -> Message:
+        self.readings.append(request)
+        if request.document_id not in self.texts:
+            raise NotFound("the document is not in the index")
+        [first, *rest] = self.texts[request.document_id][request.first_ordinal :]
+        return PassagesReply(passages=[first], next_ordinal=first.ordinal + 1 if rest else None)
 
     async def retrieve(self, request: RetrieveRequest, _deadline: float | None) -> Message:
         self.requests.append(request)
@@ -189,12 +206,21 @@ class Agent:
                         await self.tell(question.query_id, event, message.headers)
                     await message.ack()
 
-    async def tell(self, query_id: str, event: AnswerEvent, headers: Mapping[str, str] | None = None) -> None:
+    async def tell(
+        self,
+        query_id: str,
+        event: AnswerEvent,
+        headers: Mapping[str, str] | None = None,
+        *,
+        message_id: str | None = None,
+    ) -> None:
         """Publish one event of an answer, as the agent does; `headers` are the question's."""
         kept = {subjects.HEADER_TENANT: TENANT}
         for name in (subjects.HEADER_TENANT, subjects.HEADER_CORRELATION_ID, subjects.HEADER_DEADLINE):
             if headers and name in headers:
                 kept[name] = headers[name]
+        if message_id is not None:
+            kept[subjects.HEADER_MESSAGE_ID] = message_id
         told = event.model_copy(update={"query_id": query_id})
         await self.client.jetstream().publish(subjects.answers(query_id), encode(told), headers=kept)
 
@@ -299,6 +325,7 @@ async def _answer(client: Client, persistence: Persistence, retriever: Retriever
     await serve(subjects.READ_COLLECTIONS, CollectionsQuery, persistence.collections)
     await serve(subjects.READ_IDEMPOTENCY, IdempotencyQuery, persistence.idempotency)
     await serve(subjects.RETRIEVE, RetrieveRequest, retriever.retrieve)
+    await serve(subjects.READ_PASSAGES, PassagesRequest, retriever.passages)
     await serve(subjects.INDEX_FENCE, FenceRequest, retriever.fence)
     await serve(subjects.INDEX_FENCES, FencesRequest, retriever.lift)
     await client.flush()

@@ -233,13 +233,6 @@ async def test_a_fault_ends_as_an_error_for_the_caller_and_as_a_dead_letter(nats
     assert dead.headers[subjects.HEADER_DEAD_CODE] == "internal_error"
 
 
-async def test_the_agent_mode_is_not_available_yet(nats_broker: NatsServer) -> None:
-    async with client_of(nats_broker.url) as client, agent(nats_broker):
-        await publish(client, mode="agent")
-        end = await end_of(client)
-    assert (end.type, end.data["code"], end.data["field"]) == ("error", "not_available", "mode")
-
-
 async def test_the_first_token_leaves_before_the_second_comes(nats_broker: NatsServer) -> None:
     with scripted_llm() as endpoint:
         endpoint.script.append(Reply(text=WRITTEN, gap=30.0))

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.hashing_server import DIMENSION, HashingServer, embedding, hashing_se
 from tests.running import eventually, running_service
 from tests.servers import NatsServer
 
+Lanes = Literal["both", "bulk", "interactive"]
 PRESENT = f"present@remote.{DIMENSION}"
 NEXT = f"next@remote.{DIMENSION}"
 
@@ -30,9 +32,10 @@ def server() -> Iterator[HashingServer]:
 
 @asynccontextmanager
 async def embedder(
-    broker: NatsServer, server: HashingServer, next_dimension: int = DIMENSION
+    broker: NatsServer, server: HashingServer, next_dimension: int = DIMENSION, lanes: Lanes = "both"
 ) -> AsyncIterator[Service]:
     settings = EmbedderSettings(
+        embedder_lanes=lanes,
         nats_url=broker.url,
         drain_seconds=5,
         embedding_model="present",
@@ -125,3 +128,19 @@ async def test_whoever_introduces_a_model_reads_that_its_dimension_is_wrong(
             await service.requester.ask(subjects.EMBED_QUERY, request, EmbedReply)
         with pytest.raises(Unavailable, match="check the model's dimension"):
             await service.requester.ask(subjects.EMBED_QUERY, request.model_copy(update={"bulk": False}), EmbedReply)
+
+
+async def test_lanes_in_processes_of_their_own_keep_out_of_each_others_work(
+    nats_broker: NatsServer, server: HashingServer
+) -> None:
+    request = EmbedRequest(texts=["a"], kind="query")
+    async with embedder(nats_broker, server, lanes="interactive") as questions:
+        assert (await questions.requester.ask(subjects.EMBED_QUERY, request, EmbedReply)).model == PRESENT
+        assert questions.health.ready
+        async with embedder(nats_broker, server, lanes="bulk") as documents:
+            assert len((await embedded(documents)).chunks) == 2
+        assert questions.health.last_fetch == {}
+
+    async with embedder(nats_broker, server, lanes="bulk") as documents:
+        with pytest.raises(Unavailable, match="nobody answers"):
+            await documents.requester.ask(subjects.EMBED_QUERY, request, EmbedReply)

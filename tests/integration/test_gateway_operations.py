@@ -140,6 +140,20 @@ async def test_both_contracts_are_served_and_load_nothing_from_elsewhere(stand: 
     assert (PROJECT_ROOT / "contracts" / "asyncapi.json").is_file()
 
 
+async def test_streams_are_described_beside_the_replies_they_take_the_place_of(stand: Stand) -> None:
+    paths = (await stand.http.get("/openapi.json")).json()["paths"]
+    asked = paths["/v1/query"]["post"]["responses"]["200"]["content"]
+    assert set(asked) == {"application/json", "text/event-stream"}
+    assert asked["application/json"]["schema"]["$ref"].endswith("/QueryAnswer")
+    resumed = paths["/v1/queries/{query_id}/events"]["get"]
+    assert set(resumed["responses"]["200"]["content"]) == {"text/event-stream"}
+    assert "204" in resumed["responses"]
+    assert {(one["name"].lower(), one["in"]) for one in resumed["parameters"]} == {
+        ("query_id", "path"),
+        ("last-event-id", "header"),
+    }
+
+
 def references(value: object) -> set[str]:
     if isinstance(value, dict):
         own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()

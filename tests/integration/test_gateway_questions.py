@@ -249,7 +249,7 @@ async def test_a_question_to_a_collection_that_does_not_exist_says_so(stand: Sta
         ({"question": "x" * 8001}, "question", "invalid_request"),
         ({"question": "x", "conversation_id": "a b"}, "conversation_id", "invalid_request"),
         ({"question": "x", "stream": "yes"}, "stream", "invalid_request"),
-        ({"question": "x", "mode": "agent"}, "mode", "not_available"),
+        ({"question": "x", "mode": "oracle"}, "mode", "invalid_request"),
     ],
 )
 async def test_a_wrong_question_is_refused_by_its_field(stand: Stand, body: object, field: str, code: str) -> None:

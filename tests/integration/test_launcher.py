@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from contracts.topology import STREAMS
-from services.cli.plan import STOP_ORDER
+from services.cli.plan import QUERY_EMBEDDER, STOP_ORDER
 from services.cli.scaling import SERVICES
 from shared.settings import PROJECT_ROOT
 from tests.servers import child_environment, free_port
@@ -153,7 +153,7 @@ def test_all_of_it_becomes_ready_and_ends_in_the_order_of_the_work(start: Start,
     up = start("--scale", "parser=2")
     ready = up.wait_until_ready()
     names = ["parser.1" if name == "parser" else name for name in SERVICES]
-    assert sorted(ready["pids"]) == sorted([*names, "parser.2", "nats-server"])
+    assert sorted(ready["pids"]) == sorted([*names, "parser.2", QUERY_EMBEDDER, "nats-server"])
     assert all(answers(f"{url}/ready") for url in ready["health"].values())
     assert ready["data"] == str(tmp_path / "data")
     with socket.create_connection(("127.0.0.1", int(ready["nats_url"].rpartition(":")[2])), timeout=2) as broker:
@@ -163,7 +163,7 @@ def test_all_of_it_becomes_ready_and_ends_in_the_order_of_the_work(start: Start,
     assert not any(alive(pid) for pid in ready["pids"].values())
     goodbyes = [line.split(" ")[0] for line in up.log.read_text().splitlines() if line.endswith("goodbye")]
     assert [name.partition(".")[0] for name in goodbyes] == [
-        name for name in STOP_ORDER[:-1] for _ in range(2 if name == "parser" else 1)
+        name for name in STOP_ORDER[:-1] for _ in range(2 if name in {"parser", "embedder"} else 1)
     ]
     assert "Server Exiting" in (tmp_path / "data" / "logs" / "nats-server.log").read_text()
     assert "[INF]" not in up.log.read_text()
@@ -178,7 +178,8 @@ def test_a_killed_service_and_a_killed_broker_come_back_where_they_were(start: S
     eventually(lambda: answers(f"{ready['health']['parser']}/ready"))
     monitor = f"{ready['nats_monitor_url']}/jsz?accounts=true&streams=true"
     # Those kept on disk come with the store, those kept in memory are declared again.
-    eventually(lambda: answers(monitor) and streams(monitor) == {*(stream.name for stream in STREAMS), "OBJ_uploads"})
+    declared = {*(stream.name for stream in STREAMS), "OBJ_uploads", "KV_agent-steps"}
+    eventually(lambda: answers(monitor) and streams(monitor) == declared)
     assert up.end() == 0
 
 

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import RowMapping
 
 from contracts import subjects, topology
+from contracts.conversations import ConversationTurn
 from contracts.facts import DocumentFailed, DocumentIndexed
-from contracts.messages import Fact
+from contracts.messages import Fact, now
 from services.persistence.database import open_database
 from services.persistence.models import DEAD_LETTERS
 from services.persistence.settings import PersistenceSettings
@@ -78,6 +79,38 @@ async def test_messages_wait_while_the_database_is_locked_and_reads_go_on(
         other.close()
         await stand.status_is("e", "accepted", waiting)
         assert await is_ready(stand.service, True)
+        assert await stored(stand.client, "DEAD") == []
+
+
+async def test_turns_wait_while_the_database_is_locked_and_who_records_one_is_told_at_once(
+    nats_broker: NatsServer, tmp_path: Path
+) -> None:
+    """INVARIANT: accepted is durable: an answer goes out without its turn, which is recorded when that can be."""
+    async with persistence(nats_broker, tmp_path, persistence_busy_timeout_seconds=0.05) as stand:
+        other = sqlite3.connect(tmp_path / "rag.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        turn = ConversationTurn(
+            tenant=TENANT,
+            conversation_id="c1",
+            query_id="q1",
+            version=1,
+            question="Why?",
+            answer="So.",
+            answered=True,
+            asked_at=now(),
+            answered_at=now(),
+        )
+        await stand.publish(subjects.CONVERSATION_TURNS, turn)
+        await eventually(lambda: is_ready(stand.service, False), "the service says that it cannot write")
+        refused = await stand.ask(subjects.RECORD_TURN, **turn.model_dump(mode="json", exclude={"tenant"}))
+        assert (refused["kind"], refused["code"]) == ("retryable", "database_unavailable")
+        other.execute("ROLLBACK")
+        other.close()
+
+        async def kept() -> bool:
+            return (await stand.ask(subjects.READ_CONVERSATION, conversation_id="c1")).get("turn_count") == 1
+
+        await eventually(kept, "the turn is recorded")
         assert await stored(stand.client, "DEAD") == []
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
-from contracts.topology import CONSUMERS, STREAMS, UPLOADS
+from contracts import subjects
+from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
 from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -15,9 +16,9 @@ from tests.servers import NatsServer
 async def test_provisioning_creates_everything_once_and_then_changes_nothing(bare_nats: NatsServer) -> None:
     async with client_of(bare_nats.url) as client:
         jetstream = client.jetstream()
-        assert len(await drift(jetstream, replicas=1)) == len(STREAMS) + 1
+        assert len(await drift(jetstream, replicas=1)) == len(STREAMS) + 2
         created = await provision(jetstream, replicas=1)
-        assert len(created) == len(STREAMS) + len(CONSUMERS) + 1
+        assert len(created) == len(STREAMS) + len(CONSUMERS) + 2
         assert await drift(jetstream, replicas=1) == []
         assert await provision(jetstream, replicas=1) == []
 
@@ -33,6 +34,58 @@ async def test_provisioning_keeps_messages_and_mends_what_differs(nats_broker: N
         await provision(jetstream, replicas=1)
         assert await drift(jetstream, replicas=1) == []
         assert (await jetstream.stream_info("INGEST")).state.messages == 1
+
+
+async def test_answers_of_an_earlier_release_are_repeated_from_then_on(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        config = (await jetstream.stream_info("ANSWERS")).config
+        declared, config.republish = config.republish, None
+        await jetstream.update_stream(config=config)
+        (difference,) = await drift(jetstream, replicas=1)
+        assert difference.startswith("stream ANSWERS: republish is None, declared rag.v1.answers.* as rag.v1.told.")
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        assert (await jetstream.stream_info("ANSWERS")).config.republish == declared
+        told = await client.subscribe("rag.v1.told.*")
+        await client.flush()
+        first = await jetstream.publish("rag.v1.answers.q1", b"{}")
+        await jetstream.publish("rag.v1.answers.q2", b"{}")
+        second = await jetstream.publish("rag.v1.answers.q1", b"{}")
+        places = [(await told.next_msg(timeout=5)).headers or {} for _ in range(3)]
+        assert [(one["Nats-Sequence"], one["Nats-Last-Sequence"]) for one in places][::2] == [
+            (str(first.seq), "0"),
+            (str(second.seq), str(first.seq)),
+        ]
+
+
+async def test_a_consumer_of_an_earlier_release_gets_more_subjects_and_loses_nothing(nats_broker: NatsServer) -> None:
+    """INVARIANT: accepted is durable. An upgrade adds facts to what persistence reads while others are on their way."""
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        config = (await jetstream.consumer_info("FACTS", "persistence")).config
+        config.filter_subjects = [subjects.DOCUMENT_PARSED, subjects.CHUNKS_INDEXED]
+        await jetstream.add_consumer("FACTS", config=config)
+        for number in range(4):
+            await jetstream.publish(subjects.DOCUMENT_PARSED, f"old {number}".encode())
+        subscription = await jetstream.pull_subscribe_bind("persistence", stream="FACTS")
+        done, given_back = await subscription.fetch(2, timeout=5)
+        await done.ack_sync()
+        await jetstream.publish(subjects.QUERY_ANSWERED, b"before")
+        (line,) = await provision(jetstream, replicas=1)
+        assert line.startswith("updated: consumer persistence: filters is")
+        assert await drift(jetstream, replicas=1) == []
+        await jetstream.publish(subjects.QUERY_ANSWERED, b"after")
+        await given_back.nak()
+        found: set[bytes] = set()
+
+        async def all_came() -> bool:
+            with suppress(TimeoutError):
+                for message in await subscription.fetch(10, timeout=0.5):
+                    found.add(message.data)
+                    await message.ack()
+            return {b"old 1", b"old 2", b"old 3", b"after"} <= found
+
+        await eventually(all_came, "what waited, what was given back and what is new has come")
 
 
 async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps_what_it_holds(
@@ -51,6 +104,22 @@ async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps
         assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
         assert await drift(jetstream, replicas=1) == []
         assert (await uploads.get("kept")).data == b"content"
+
+
+async def test_a_key_value_bucket_is_made_in_memory_and_mended(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        steps = await jetstream.key_value(AGENT_STEPS.name)
+        await steps.put("q1", b"step")
+        config = (await jetstream.stream_info("KV_agent-steps")).config
+        assert config.storage == "memory"
+        config.max_age = 200.0
+        await jetstream.update_stream(config=config)
+        difference = f"key-value bucket agent-steps: max_age is 200.0, declared {AGENT_STEPS.max_age_seconds}"
+        assert await drift(jetstream, replicas=1) == [difference]
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        assert await drift(jetstream, replicas=1) == []
+        assert (await steps.get("q1")).value == b"step"
 
 
 async def test_a_new_ingest_begins_above_everything_that_was_in_one_before(bare_nats: NatsServer) -> None:

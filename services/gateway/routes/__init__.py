@@ -1,0 +1,32 @@
+"""Every route of the gateway, by what it is about."""
+
+from services.gateway.routes import (
+    admin,
+    answer_events,
+    contracts,
+    conversations,
+    dead_letters,
+    documents,
+    feedback,
+    mcp,
+    openai,
+    queries,
+    search,
+)
+
+ROUTERS = tuple(
+    part.router
+    for part in (
+        documents,
+        search,
+        queries,
+        answer_events,
+        conversations,
+        feedback,
+        openai,
+        mcp,
+        admin,
+        dead_letters,
+        contracts,
+    )
+)

@@ -39,6 +39,8 @@ async def stream_answer(gateway: Gateway, question: AskQuestion) -> Response:
 @router.get(
     "/v1/queries/{query_id}/events",
     summary="Go on reading an answer",
+    status_code=200,
+    response_class=EventStream,
     responses={200: ANSWER_STREAM, 204: {"description": "The answer has ended, and all of it was read."}},
 )
 async def resume_answer(

@@ -19,10 +19,9 @@ from services.gateway.problems import invalid_request
 from services.gateway.receipts import Receipt
 from services.gateway.replies import json_reply, message_reply
 from services.gateway.schemas import DEFAULT_PAGE, MAX_PAGE, DeleteReceipt, Documents, DocumentsBody, DocumentsReceipt
-from services.gateway.submissions import Submission, Submissions, random_object
+from services.gateway.sending import check_wait, send, submissions
 from services.gateway.tenancy import Tenant
 from services.gateway.uploads import reading_upload
-from services.gateway.waiting import refresh, wait_until_through
 
 router = APIRouter(tags=["documents"], responses=PROBLEMS)
 
@@ -58,8 +57,7 @@ async def send_documents(
     wait_s: Annotated[float, Query(ge=0, allow_inf_nan=False, description="Seconds to wait for the outcome.")] = 0,
 ) -> Response:
     """Accept documents durably; with `wait_s` hold the answer until all are indexed or failed, or the time is up."""
-    if wait_s > (longest := gateway.settings.gateway_max_wait_seconds):
-        raise invalid_request(f"must be at most {longest:g}", field="wait_s")
+    check_wait(gateway, wait_s)
     key = read_key(tenant, request.headers)
     form = media_type_of(request)
     if form == MULTIPART:
@@ -123,21 +121,13 @@ async def delete_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Ga
     return message_reply(receipt, 202)
 
 
-def _submissions(gateway: Gateway, key: IdempotencyKey | None) -> Submissions:
-    return Submissions(
-        max_payload_bytes=gateway.max_payload_bytes,
-        max_document_bytes=gateway.settings.gateway_max_document_bytes,
-        name_object=key.object_name if key else random_object,
-    )
-
-
 async def _send_json(
     request: Request, tenant: str, gateway: Gateway, key: IdempotencyKey | None, wait_s: float
 ) -> list[Receipt]:
     body = await read_json(request, DocumentsBody)
     size_bytes = len(await request.body())
-    submissions = await run_sized(size_bytes, _submissions(gateway, key).of_documents, body.documents)
-    return await _send(gateway, tenant, submissions, key, wait_s)
+    sent = await run_sized(size_bytes, submissions(gateway, key).of_documents, body.documents)
+    return await send(gateway, tenant, sent, key, wait_s)
 
 
 async def _send_upload(
@@ -149,22 +139,5 @@ async def _send_upload(
         memory_bytes=settings.gateway_upload_memory_bytes,
         max_file_bytes=settings.gateway_max_document_bytes,
     ) as upload:
-        submissions = await run_sized(upload.size_bytes, _submissions(gateway, key).of_upload, upload)
-        return await _send(gateway, tenant, submissions, key, wait_s)
-
-
-async def _send(
-    gateway: Gateway, tenant: str, submissions: list[Submission], key: IdempotencyKey | None, wait_s: float
-) -> list[Receipt]:
-    look = gateway.reads.quiet_look(tenant)
-    if not wait_s:
-        receipts = await gateway.ingestion.accept(tenant, submissions, key)
-        await refresh([receipt for receipt in receipts if receipt.duplicate], look)
-        return receipts
-    ids = {submission.document_id for submission in submissions}
-    with gateway.waiting_seats.taken():
-        async with gateway.notices.watching(tenant, ids) as watch:
-            receipts = await gateway.ingestion.accept(tenant, submissions, key)
-            recheck_seconds = gateway.settings.gateway_recheck_seconds
-            await wait_until_through(receipts, watch, look, wait_seconds=wait_s, recheck_seconds=recheck_seconds)
-            return receipts
+        sent = await run_sized(upload.size_bytes, submissions(gateway, key).of_upload, upload)
+        return await send(gateway, tenant, sent, key, wait_s)

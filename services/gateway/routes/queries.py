@@ -9,10 +9,10 @@ from starlette.responses import Response
 from contracts.queries import AskQuestion
 from services.gateway.answer_events import Telling, query_answer
 from services.gateway.bodies import read_json
+from services.gateway.conversation_ids import conversation_of
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.presence import while_connected
-from services.gateway.problems import not_available
 from services.gateway.replies import message_reply
 from services.gateway.routes.answer_events import ANSWER_STREAM, stream_answer
 from services.gateway.schemas import QueryAnswer, QueryBody
@@ -34,14 +34,13 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
     With `stream` its events come as server-sent events, as `GET /v1/queries/{id}/events` describes them.
     """
     body = await read_json(request, QueryBody)
-    _require_available(body)
     question = AskQuestion(
         tenant=tenant,
         query_id=uuid.uuid4().hex,
         question=body.question,
         collection=body.collection,
         mode=body.mode,
-        conversation_id=body.conversation_id,
+        conversation_id=conversation_of(body.conversation_id),
         top_k=body.top_k,
         filter=body.filter,
     )
@@ -50,10 +49,5 @@ async def query(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respons
     answer = await while_connected(request, gateway.questions.ask(question))
     if not answer.answered and body.collection is not None:
         await gateway.reads.require_collection(tenant, body.collection)
-    telling = Telling(question.query_id, current_trace_id(), body.conversation_id)
+    telling = Telling(question.query_id, current_trace_id(), question.conversation_id)
     return message_reply(query_answer(answer, telling))
-
-
-def _require_available(body: QueryBody) -> None:
-    if body.mode != "rag":
-        raise not_available("mode", f"mode {body.mode!r} is not available yet; use `rag`")

@@ -7,13 +7,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts import subjects
-from contracts.retrieval import RetrievedChunk, RetrieveReply, RetrieveRequest
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.replies import json_reply
 from services.gateway.schemas import SearchAnswer, SearchBody
+from services.gateway.searching import hit_of
+from services.gateway.searching import search as search_for
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
@@ -31,11 +31,9 @@ async def search(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respon
     started = time.perf_counter()
     body = await read_json(request, SearchBody)
     asked = time.perf_counter()
-    found = await gateway.requester.ask(subjects.RETRIEVE, _request(tenant, body), RetrieveReply)
+    found = await search_for(gateway, tenant, body)
     asked_seconds = time.perf_counter() - asked
-    if not found.hits and body.collection is not None:
-        await gateway.reads.require_collection(tenant, body.collection)
-    hits = [_hit(chunk) for chunk in found.hits]
+    hits = [hit_of(chunk) for chunk in found.hits]
     total_seconds = time.perf_counter() - started
     took_ms = {**found.took_ms, "gateway": _ms(total_seconds - asked_seconds), "total": _ms(total_seconds)}
     answer: dict[str, Any] = {"hits": hits, "took_ms": took_ms, "trace_id": current_trace_id()}
@@ -46,32 +44,3 @@ async def search(request: Request, tenant: Tenant, gateway: GatewayOf) -> Respon
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
-
-
-def _request(tenant: str, body: SearchBody) -> RetrieveRequest:
-    return RetrieveRequest(
-        tenant=tenant,
-        query=body.query,
-        collection=body.collection,
-        top_k=body.top_k,
-        mode=body.mode,
-        filter=body.filter,
-        rerank=body.rerank,
-    )
-
-
-def _hit(chunk: RetrievedChunk) -> dict[str, Any]:
-    hit: dict[str, Any] = {
-        "document_id": chunk.document_id,
-        "chunk_id": chunk.chunk_id,
-        "collection": chunk.collection,
-        "title": chunk.title,
-        "uri": chunk.uri,
-        "text": chunk.text,
-        "score": chunk.score,
-        "metadata": chunk.metadata,
-        "heading_path": chunk.heading_path,
-    }
-    if chunk.page is not None:
-        hit["page"] = chunk.page
-    return hit

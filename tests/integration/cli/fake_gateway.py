@@ -18,6 +18,7 @@ from starlette.routing import Route
 from contracts.documents import UpsertInput
 from shared.version import VERSION
 from tests.integration.cli.fake_answers import FakeAnswers
+from tests.integration.cli.fake_conversations import conversation_routes
 from tests.integration.cli.fake_letters import TRACE_ID, FakeLetters, letter_routes, problem
 
 
@@ -60,6 +61,7 @@ class FakeGateway:
                 Route("/v1/admin/reconcile", self.reconcile, methods=["POST"]),
                 Route("/health/detailed", self.detailed),
                 *letter_routes(self.letters),
+                *conversation_routes(),
             ]
         )
 
@@ -148,10 +150,10 @@ class FakeGateway:
             "answer": "Brokers keep messages [1]." if answered else "",
             "answered": answered,
             "citations": [{**citation, "quote": "A broker keeps\nmessages."}] if answered else [],
-            "steps": [{"name": "retrieve", "hits": 3}],
+            "steps": [{"n": 1, "kind": "tool", "tool": "retrieve", "hits": 3}],
             "usage": {"total_tokens": 12.0},
             "cached": False,
-            "conversation_id": None,
+            "conversation_id": "c1" if body.get("conversation_id") == "new" else body.get("conversation_id"),
             "trace_id": TRACE_ID,
         }
 

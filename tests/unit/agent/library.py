@@ -1,6 +1,6 @@
 """A retriever and an embedder of a few lines, and the streams that answers go to: fakes that behave."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from zlib import crc32
@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 from contracts import subjects
 from contracts.messages import Message
 from contracts.queries import AnswerEvent, AskQuestion
-from contracts.retrieval import EmbedReply, EmbedRequest, RetrievedChunk, RetrieveReply, RetrieveRequest
+from contracts.retrieval import (
+    EmbedReply,
+    EmbedRequest,
+    EpochReply,
+    EpochRequest,
+    RetrievedChunk,
+    RetrieveReply,
+    RetrieveRequest,
+)
+from services.agent.conversation import ConversationLimits, Conversations
 from services.agent.coverage import words_of
-from services.agent.events import Told
+from services.agent.events import Publish, Told
+from services.agent.patience import Ask
+from services.agent.rewriting import Rewriter, RuleRewriter
 from shared.errors import StreamMoved
 
 A = TypeVar("A", bound=Message)
@@ -60,15 +71,22 @@ class Library:
         self.failures: list[Exception] = []
         self.requests: list[Message] = []
         self.deadlines: list[float | None] = []
+        self.epoch = 0
 
     async def __call__(self, subject: str, request: Message, reply: type[A], *, deadline: float | None = None) -> A:
         self.requests.append(request)
         self.deadlines.append(deadline)
         if self.failures:
             raise self.failures.pop(0)
-        found = await (self.retrieve(request) if isinstance(request, RetrieveRequest) else self.embed(request))
+        if isinstance(request, EpochRequest):
+            found: Message = await self.tell_epoch(request)
+        else:
+            found = await (self.retrieve(request) if isinstance(request, RetrieveRequest) else self.embed(request))
         assert isinstance(found, reply)
         return found
+
+    async def tell_epoch(self, request: Message, _deadline: float | None = None) -> EpochReply:
+        return EpochReply(epoch=str(self.epoch))
 
     async def retrieve(self, request: Message, _deadline: float | None = None) -> RetrieveReply:
         assert isinstance(request, RetrieveRequest)
@@ -99,6 +117,7 @@ class Streams:
     def __init__(self) -> None:
         self.stored: dict[str, tuple[str, Message, str]] = {}
         self.failure: Exception | None = None
+        self.batches = 0
 
     async def publish(
         self, subject: str, message: Message, *, tenant: str, message_id: str, headers: Mapping[str, str] | None = None
@@ -118,6 +137,17 @@ class Streams:
         places = [place for place, (at, _, _) in enumerate(self.stored.values(), 1) if at == subject]
         return places[-1] if places else 0
 
+    async def publish_together(
+        self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
+    ) -> "StoredAt":
+        expected = headers.get(subjects.HEADER_EXPECTED_SUBJECT_SEQUENCE)
+        if expected is not None and int(expected) != self.last_of(subject):
+            raise StreamMoved("another event came first")
+        self.batches += 1
+        for message in messages:
+            self.stored[f"{subject} batch {self.batches} {len(self.stored)}"] = (subject, message, tenant)
+        return StoredAt(len(self.stored))
+
     async def recall(self, query_id: str) -> Told:
         return Told(tuple(self.events(query_id)), self.last_of(subjects.answers(query_id)))
 
@@ -128,6 +158,17 @@ class Streams:
 
     def facts(self, subject: str) -> list[Message]:
         return [message for at, message, _ in self.stored.values() if at == subject]
+
+
+async def publish_nothing(*_arguments: Any, **_fields: Any) -> StoredAt:
+    raise AssertionError("nothing is published here")
+
+
+def conversations_of(
+    ask: Ask, publish: Publish = publish_nothing, rewriter: Rewriter | None = None, *, turn_bytes: int = 100_000
+) -> Conversations:
+    limits = ConversationLimits(turns=8, turn_bytes=turn_bytes, record_seconds=1.0)
+    return Conversations(ask, publish, rewriter or RuleRewriter(), limits)
 
 
 def question_of(text: str, **fields: Any) -> AskQuestion:

@@ -9,7 +9,7 @@ from services.agent.events import AnswerEvents, Told
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.writer import NOT_FOUND
 from shared.errors import Rejected
-from tests.unit.agent.library import TEXTS, Library, Streams, question_of
+from tests.unit.agent.library import TEXTS, Library, Streams, conversations_of, question_of
 
 ANSWERABLE = "When did the harbour of Lindby open?"
 UNANSWERABLE = "Which enzyme unwinds DNA during replication?"
@@ -19,7 +19,7 @@ async def ask(text: str, library: Library | None = None, streams: Streams | None
     streams = streams or Streams()
     question = question_of(text, **fields)
     library = library or Library()
-    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8))
+    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8), conversations_of(library))
     events = AnswerEvents(streams.publish, question, {}, await streams.recall(question.query_id))
     await answering.answer(question, events, deadline=None)
     return streams
@@ -80,11 +80,12 @@ async def test_one_search_and_one_embedding_answer_a_question() -> None:
     assert len(embedding.texts) <= 9
 
 
-async def test_the_agent_mode_is_refused_by_name() -> None:
+async def test_the_agent_mode_needs_a_language_model_and_says_which_setting_names_one() -> None:
     streams = Streams()
     with pytest.raises(Rejected) as raised:
         await ask(ANSWERABLE, streams=streams, mode="agent")
     assert (raised.value.error_code, raised.value.field) == ("not_available", "mode")
+    assert "RAG_LLM_BASE_URL" in raised.value.message
     assert [event.type for event in streams.events()] == ["accepted"]
 
 

@@ -12,7 +12,7 @@ from services.agent.llm import ContextTooLong, LlmUnavailable
 from services.agent.metrics import AgentMetrics
 from services.agent.writer import NOT_FOUND
 from shared.errors import Unavailable
-from tests.unit.agent.library import Library, Streams, question_of
+from tests.unit.agent.library import Library, Streams, conversations_of, question_of
 from tests.unit.agent.scripted_model import ScriptedModel
 
 LIMITS = WritingLimits(max_output_tokens=100, temperature=0.0, delta_seconds=0.0)
@@ -33,7 +33,7 @@ async def answer_of(
 ) -> tuple[Answer, Streams]:
     library, streams = library or Library(), streams or Streams()
     asked = question_of(question)
-    answering = Answering(library, GenerativeWriter(model, library, METRICS, LIMITS))
+    answering = Answering(library, GenerativeWriter(model, library, METRICS, LIMITS), conversations_of(library))
     events = AnswerEvents(streams.publish, asked, {})
     return await answering.answer(asked, events, deadline=None), streams
 

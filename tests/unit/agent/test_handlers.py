@@ -12,7 +12,7 @@ from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.handlers import AgentHandlers
 from shared.errors import DeadlineExpired, Rejected, Unavailable
 from shared.messaging.delivery import Delivery
-from tests.unit.agent.library import Library, Streams, question_of
+from tests.unit.agent.library import Library, Streams, conversations_of, question_of
 
 TEXT = "When did the harbour of Lindby open?"
 
@@ -31,7 +31,7 @@ def delivery_of(deliveries: int = 1) -> Delivery:
 
 
 async def handle(library: Library, streams: Streams, deliveries: int = 1, **fields: Any) -> None:
-    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8))
+    answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8), conversations_of(library))
     handlers = AgentHandlers(answering, streams.publish, streams.recall)
     await handlers.on_question(question_of(TEXT, **fields), delivery_of(deliveries))
 

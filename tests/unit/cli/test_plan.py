@@ -12,7 +12,7 @@ ENVIRONMENT = {"PATH": "/bin", "RAG_NATS_URL": "nats://elsewhere", "RAG_QDRANT_U
 
 def plan(*scale: str, host: str = "127.0.0.1", **environment: str) -> Plan:
     replicas = parse_scale(list(scale))
-    ports = Ports(8000, 4222, 8222, tuple(range(8101, 8101 + sum(replicas.values()) - 1)))
+    ports = Ports(8000, 4222, 8222, tuple(range(8101, 8101 + sum(replicas.values()))))
     return Plan(host, ports, DataFolder(Path("/data")), replicas, ENVIRONMENT | environment, Path("/models"))
 
 
@@ -26,10 +26,29 @@ def test_every_process_has_a_name_and_a_port_of_its_own() -> None:
         "retriever",
         "agent",
         "persistence",
+        "embedder.queries",
     ]
-    assert [spec.environment["RAG_PORT"] for spec in specs] == ["8000", "8101", "8102", "8103", "8104", "8105", "8106"]
+    assert [spec.environment["RAG_PORT"] for spec in specs] == [
+        "8000",
+        "8101",
+        "8102",
+        "8103",
+        "8104",
+        "8105",
+        "8106",
+        "8107",
+    ]
     assert specs[3].ready_url == "http://127.0.0.1:8103/ready"
     assert specs[3].environment["RAG_INSTANCE"] == "embedder-2"
+
+
+def test_questions_have_an_embedder_that_no_document_reaches_and_that_does_not_step_back() -> None:
+    *_, documents, _, _, _, questions = plan().services()
+    assert documents.environment["RAG_EMBEDDER_LANES"] == "bulk"
+    assert questions.environment["RAG_EMBEDDER_LANES"] == "interactive"
+    assert questions.environment["RAG_INSTANCE"] == "embedder-queries"
+    assert (documents.niceness, questions.niceness) == (10, 0)
+    assert service_of(questions.name) == "embedder"
 
 
 def test_the_launcher_decides_about_addresses_and_the_caller_about_the_rest() -> None:

@@ -21,7 +21,7 @@ from contracts import subjects, topology
 from contracts.chunks import ChunksEmbedded, EmbeddedChunk, chunk_id
 from contracts.codec import DecodeError, decode
 from contracts.documents import IngestMessage
-from contracts.facts import DocumentParsed
+from contracts.facts import DocumentIndexed, DocumentParsed
 from contracts.retrieval import FenceReply, FenceRequest
 from services.persistence.dead_letter import DeadLetter
 from services.persistence.events import MessageEvent
@@ -30,6 +30,7 @@ from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
+from services.retriever.epochs import Epochs, StoredEpochs
 from services.retriever.generations import Catalogue, Generation, Generations
 from services.retriever.handlers import RetrieverHandlers
 from services.retriever.index import IndexQuery, Vector
@@ -52,11 +53,13 @@ MODEL: Final = "model-a"
 DIMENSION: Final = 2
 UNREADABLE: Final = "unreadable"
 # A search sees every point there is, so that nothing hides behind its limit.
+SEARCHED: Final = (None, "default")
 SEARCH_LIMIT: Final = 500
 MANY_ROUNDS: Final = 50
 # Of all steps of a storm; what is left of a half goes on, the other half begins.
 SEARCHES: Final = 0.1
-BETWEEN_TWO_READS: Final = 2
+BETWEEN_TWO_READS: Final = 3
+TO_ITS_END: Final = 20
 REPETITIONS: Final = 0.05
 HALF: Final = 0.5
 DEATHS: Final = 0.3
@@ -81,12 +84,17 @@ class Loop:
     acknowledged: list[Message] = field(default_factory=list)
     buried: list[Message] = field(default_factory=list)
     disturbed: bool = False
+    # What searches have shown, by collection and epoch, kept as long as the loop runs.
+    kept: dict[tuple[str | None, str], dict[str, set[int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.index = SteppedIndex(dimension=DIMENSION, fingerprint=MODEL)
         publisher = StreamPublisher(self.streams)
         self._letters = DeadLetters(publisher, cast(ObjectStore, None), max_payload_bytes=2**20)
-        self._handlers = _handlers(self.ledger, self.index, publisher)
+        generations = Generations(cast(Catalogue, None), [Generation(MODEL, self.index)], active=MODEL, next_model=None)
+        # Those that replicas share: no death of one of them begins anew what the others count.
+        self._epochs = StoredEpochs(generations)
+        self._handlers = _handlers(self.ledger, generations, self._epochs, publisher)
 
     def ingest(self, payload: dict[str, Any]) -> None:
         """Publish an ingestion message, as any producer does."""
@@ -98,8 +106,9 @@ class Loop:
         self._drive(Work(self._consume(message), message), gaps, dies)
 
     def search(self, gaps: int) -> None:
-        """Begin a search."""
-        self._drive(Work(self._search(), None), gaps, dies=False)
+        """Begin a search of everything and one of a collection."""
+        for collection in SEARCHED:
+            self._drive(Work(self._search(collection), None), gaps, dies=False)
 
     def go_on(self, pick: int, gaps: int, dies: bool) -> None:
         """Let what stands in a gap get further."""
@@ -140,7 +149,7 @@ class Loop:
         for _ in range(steps):
             pick, gaps, chance = order.randrange(2**16), order.randrange(6), order.random()
             if chance < SEARCHES:
-                self.search(BETWEEN_TWO_READS)
+                self.search(BETWEEN_TWO_READS if pick % 2 else TO_ITS_END)
             elif chance < SEARCHES + REPETITIONS and self.acknowledged:
                 self.redeliver(pick)
             elif self.running and chance < HALF:
@@ -184,20 +193,43 @@ class Loop:
             await self._letters.bury(delivery, reason_of(error))
         await gap()
 
-    async def _search(self) -> None:
-        """Search, and hold the result against what was true when the search began."""
-        gone, fences = dict(self.ledger.gone), dict(self.index.raised)
-        query = IndexQuery(tenant=TENANT, limit=SEARCH_LIMIT, vector=ONE_VECTOR)
-        shown: dict[str, set[int]] = {}
-        for hit in await search_visible(self.index, query, max_rounds=MANY_ROUNDS):
-            shown.setdefault(hit.document_id, set()).add(hit.revision)
+    async def _search(self, collection: str | None) -> None:
+        """Search, or take what was kept of a search; hold the result against what was true when it began."""
+        gone, fences, told = dict(self.ledger.gone), dict(self.index.raised), self._told_visible()
+        place = (collection, await self._epochs.current(TENANT, collection))
+        shown, fresh = self.kept.get(place), place not in self.kept
+        if shown is None:
+            shown = self.kept[place] = await self._shown(collection)
         for document_id, revisions in shown.items():
             assert len(revisions) == 1, f"a search mixed revisions {revisions} of {document_id}"
             least = gone.get(document_id, 0)
             assert min(revisions) > least, f"a search showed {document_id} as of {revisions}, deleted as of {least}"
-        for key, fence in fences.items():
-            stays = fence.visible > 0 and fence.visible >= self.index.raised[key].floor
-            assert not stays or fence.document_id in shown, f"a search missed {fence.document_id} as of {fence.visible}"
+        if fresh and collection is None:
+            for key, fence in fences.items():
+                stays = fence.visible > 0 and fence.visible >= self.index.raised[key].floor
+                missed = f"a search missed {fence.document_id} as of {fence.visible}"
+                assert not stays or fence.document_id in shown, missed
+        for document_id, (revision, home) in told.items():
+            fence = self.index.raised[TENANT, document_id]
+            if fence.visible == revision >= fence.floor and collection in (None, home):
+                what = f"{document_id} as of {revision}"
+                assert shown.get(document_id) == {revision}, f"everybody was told of {what}, but not shown: {shown}"
+
+    async def _shown(self, collection: str | None) -> dict[str, set[int]]:
+        query = IndexQuery(tenant=TENANT, limit=SEARCH_LIMIT, vector=ONE_VECTOR, collection=collection)
+        shown: dict[str, set[int]] = {}
+        for hit in await search_visible(self.index, query, max_rounds=MANY_ROUNDS):
+            shown.setdefault(hit.document_id, set()).add(hit.revision)
+        return shown
+
+    def _told_visible(self) -> dict[str, tuple[int, str]]:
+        """Return the last revision of each document that the retriever has shown for good, and its collection."""
+        told: dict[str, tuple[int, str]] = {}
+        for message in self.acknowledged:
+            if message.consumer is topology.CLEANUP and message.entry.subject == subjects.DOCUMENT_INDEXED:
+                fact = decode(DocumentIndexed, message.entry.payload)
+                told[fact.document_id] = max(told.get(fact.document_id, (0, "")), (fact.revision, fact.collection))
+        return told
 
 
 class PayloadsInLetters:
@@ -221,12 +253,10 @@ async def _right_numbering(_sequence: int) -> bool:
 
 
 def _handlers(
-    ledger: Ledger, index: SteppedIndex, publisher: Publisher
+    ledger: Ledger, generations: Generations, epochs: Epochs, publisher: Publisher
 ) -> dict[str, Callable[[Delivery], Awaitable[None]]]:
-    generation = Generation(MODEL, index)
-    generations = Generations(cast(Catalogue, None), [generation], active=MODEL, next_model=None)
-    writing = Writing(generations, lambda each: Indexing(each.index, model=each.model), _embed_nothing)
-    retriever = RetrieverHandlers(generations, writing, {}, cast(Reindexing, None), publisher)
+    writing = Writing(generations, lambda each: Indexing(each.index, model=each.model), _embed_nothing, epochs)
+    retriever = RetrieverHandlers(generations, writing, {}, cast(Reindexing, None), publisher, epochs)
     persistence = MessageHandlers(
         cast(GroupCommit, ledger),
         cast(ReadPool, None),

@@ -21,6 +21,7 @@ WRITES: Final = st.sampled_from(
         {"text": "1"},
         {"text": "2"},
         {"text": "3"},
+        {"text": "1", "collection": "other"},
         {"op": "delete"},
         {"text": UNREADABLE},
         {"text": "1", "metadata": {"a": {}}},
@@ -107,7 +108,7 @@ class WholeLoop(RuleBasedStateMachine):
     def replay(self, pick: int) -> None:
         self.loop.replay(pick)
 
-    @rule(gaps=st.integers(1, 3))
+    @rule(gaps=st.sampled_from([2, 3, 4, 20, 20]))
     def search(self, gaps: int) -> None:
         self.loop.search(gaps)
 

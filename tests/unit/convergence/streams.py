@@ -123,6 +123,10 @@ class SteppedIndex(MemoryIndex):
         await gap()
         return await super().fences(tenant, document_ids)
 
+    async def collections_of(self, tenant: str, document_id: str) -> set[str]:
+        await gap()
+        return await super().collections_of(tenant, document_id)
+
     async def remove_revisions(self, tenant: str, document_id: str, below: int) -> None:
         await gap()
         await super().remove_revisions(tenant, document_id, below)

@@ -57,6 +57,7 @@ def limited(idle_seconds: float = 5.0, max_held_bytes: int = 10_000) -> BodyLimi
     return BodyLimit(
         count_body,
         max_documents_bytes=1_000,
+        max_mcp_bytes=500,
         max_body_bytes=100,
         max_held_bytes=max_held_bytes,
         idle_seconds=idle_seconds,

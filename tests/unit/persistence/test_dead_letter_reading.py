@@ -9,8 +9,9 @@ from contracts import subjects
 from contracts.codec import encode
 from contracts.facts import ChunksIndexed, DocumentDeleted, DocumentParsed
 from contracts.messages import Message
-from services.persistence.dead_letter import DeadLetter, document_events, read_dead_letter, trace_id_of
+from services.persistence.dead_letter import DeadLetter, document_events, read_dead_letter
 from services.persistence.events import Failed
+from shared.telemetry import trace_id_in
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -59,8 +60,8 @@ def test_the_trace_is_the_one_of_the_message_else_the_one_where_it_died() -> Non
     died = {"traceparent": LATER}
     assert letter({**died, **carried({"traceparent": PARENT})}).traceparent == PARENT
     assert letter(died).traceparent == LATER
-    assert trace_id_of(PARENT) == "4bf92f3577b34da6a3ce929d0e0e4736"
-    assert trace_id_of("kept") is None
+    assert trace_id_in(PARENT) == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert trace_id_in("kept") is None
 
 
 def of_fact(fact: Message, subject: str, consumer: str) -> tuple[DeadLetter, tuple[Any, ...]]:

@@ -1,0 +1,1 @@
+"""Answers that a language model finds with tools."""
