@@ -133,12 +133,12 @@ class Users:
         elif not answer["answered"]:
             self.result.declined += 1
         else:
-            self.result.end_ms.append((ended - started) * 1000)
+            self.result.end_ms.append(round((ended - started) * 1000, 3))
             self.result.cached += bool(answer.get("cached"))
-            steps = answer.get("steps") or []
-            self.result.steps.append([{name: step.get(name) for name in KEPT_OF_STEPS} for step in steps])
+            if steps := answer.get("steps"):
+                self.result.steps.append([{name: step.get(name) for name in KEPT_OF_STEPS} for step in steps])
             if first is not None:
-                self.result.first_ms.append((first - started) * 1000)
+                self.result.first_ms.append(round((first - started) * 1000, 3))
 
 
 def _answer_in(content: bytes) -> dict[str, Any] | str:
