@@ -97,7 +97,7 @@ async def test_a_follow_up_is_also_understood_from_the_history_that_comes_with_i
     history = [HistoryTurn(question=TURNS[0].question, answer=TURNS[0].answer)]
     answer = await ask(keeper, streams, conversation_id=None, history=history)
     assert answer.citations[0].quote == "The harbour of Lindby opened in 1887."
-    assert (steps(streams), answer.conversation_id) == ([{"kind": "rewritten", "question": ALONE}], None)
+    assert (steps(streams), answer.conversation_id) == ([{"kind": "rewritten", "question": BY_RULE}], None)
     assert keeper.kept == []
     assert not any(isinstance(request, HistoryQuery) for request in keeper.requests)
 
