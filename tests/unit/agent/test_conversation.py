@@ -139,7 +139,7 @@ async def test_the_first_question_of_a_conversation_is_not_rewritten() -> None:
 async def test_what_rewriting_cost_is_in_the_usage() -> None:
     keeper, streams = Keeper(), Streams()
     answer = await ask(keeper, streams, ModelRewriter(ScriptedModel(ALONE), LIMITS))
-    assert answer.usage == {"input_tokens": 50, "output_tokens": 5, "llm_calls": 1, "cost": 0.5, "invented_markers": 0}
+    assert answer.usage == {"input_tokens": 50, "output_tokens": 5, "llm_calls": 1, "cost": 0.5}
 
 
 async def test_a_model_that_cannot_rewrite_leaves_the_question_and_says_so() -> None:
