@@ -102,9 +102,8 @@ class Publisher:
         acknowledged it gets StreamMoved where the headers expected a last sequence and it was stored after all.
         """
         common = {subjects.HEADER_TENANT: tenant, subjects.HEADER_CONTENT_TYPE: content_type(type(messages[0]))}
-        template = subjects.template_of(subject)
-        attributes = {**_attributes(template), "messaging.batch.message_count": len(messages)}
-        with span(self._tracer, f"send {template}", SpanKind.PRODUCER, attributes=attributes):
+        with send_span(self._tracer, subjects.template_of(subject), tenant) as sending:
+            sending.set_attribute("messaging.batch.message_count", len(messages))
             inject_context(common)
             payloads = [encode(message) for message in messages]
             firsts = [{**common, **headers}, *(dict(common) for _ in payloads[1:])]

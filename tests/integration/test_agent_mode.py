@@ -42,7 +42,13 @@ async def test_a_question_is_answered_with_tools_and_cited(nats_broker: NatsServ
     assert set(kinds[5:-2]) == {"delta"}
     assert [event.data for event in events if event.type == "step"] == answer.steps
     assert [step.get("tool") for step in answer.steps] == [None, "search_documents", None, "calculate"]
-    assert answer.usage == {"input_tokens": 300, "output_tokens": 30, "llm_calls": 3, "cost": pytest.approx(0.03)}
+    assert answer.usage == {
+        "input_tokens": 300,
+        "output_tokens": 30,
+        "llm_calls": 3,
+        "cost": pytest.approx(0.03),
+        "invented_markers": 0,
+    }
     assert left.state.bytes < 200, "what was kept of an answered question is forgotten"
     third = endpoint.requests[2]["messages"]
     assert [message["role"] for message in third] == ["system", "user", "assistant", "tool", "assistant", "tool"]

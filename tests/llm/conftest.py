@@ -13,8 +13,8 @@ from services.agent.models import language_model
 from services.agent.settings import AgentSettings
 from tests.llm.llama import LlamaServer, llama_server
 
-# Small, so that a request can be longer than it, and reading the longest one takes seconds.
-WINDOW_TOKENS = 640
+# Small, so that a request can be longer than it, and reading the longest one takes seconds; llama.cpp rounds up to 256.
+WINDOW_TOKENS = 768
 # Two busy cores read some thirty tokens a second.
 PATIENCE_SECONDS = 120.0
 

@@ -52,7 +52,7 @@ async def _ask_on(reference: Reference, model: LanguageModel, waiting: Iterator[
         async for _ in model.stream(ChatRequest(messages, max_output_tokens=MAX_OUTPUT_TOKENS)):
             first = first or time.perf_counter()
         assert first is not None
-        found.append((first - started) * 1000)
+        found.append(round((first - started) * 1000, 3))
 
 
 def _passage(hit: Hit) -> RetrievedChunk:

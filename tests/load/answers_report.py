@@ -63,9 +63,9 @@ def _cached(run: Mapping[str, Any]) -> Row:
 def _agent(run: Mapping[str, Any]) -> Iterator[Row]:
     """Yield where the time of an agent's answer goes; only those count that took exactly the three calls."""
     tools = [
-        sum(step.get("duration_ms", 0.0) for step in steps if step.get("kind") == "tool")
+        sum(step["duration_ms"] or 0.0 for step in steps if step["kind"] == "tool")
         for steps in run["steps"]
-        if sum(step.get("kind") == "tool" for step in steps) == TOOL_CALLS
+        if sum(step["kind"] == "tool" for step in steps) == TOOL_CALLS
     ]
     answers = len(run["end_ms"])
     complete = answers > 0 and len(tools) == answers and not run["errors"]

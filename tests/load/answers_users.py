@@ -26,6 +26,7 @@ LAST_EVENT: Final = b"event: done"
 END_OF_HEAD: Final = b"\r\n\r\n"
 END_OF_CHUNKS: Final = b"\r\n0\r\n\r\n"
 PATIENCE_SECONDS: Final = 60.0
+KEPT_OF_STEPS: Final = ("kind", "duration_ms")
 HEADERS: Final = "Host: x\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\n"
 
 
@@ -132,11 +133,12 @@ class Users:
         elif not answer["answered"]:
             self.result.declined += 1
         else:
-            self.result.end_ms.append((ended - started) * 1000)
+            self.result.end_ms.append(round((ended - started) * 1000, 3))
             self.result.cached += bool(answer.get("cached"))
-            self.result.steps.append(answer.get("steps") or [])
+            if steps := answer.get("steps"):
+                self.result.steps.append([{name: step.get(name) for name in KEPT_OF_STEPS} for step in steps])
             if first is not None:
-                self.result.first_ms.append((first - started) * 1000)
+                self.result.first_ms.append(round((first - started) * 1000, 3))
 
 
 def _answer_in(content: bytes) -> dict[str, Any] | str:

@@ -236,6 +236,7 @@ class Run:
             await self._events.send_text(text)
         await self._events.end_text()
         self._parts.metrics.invented_markers.add(final.cited.invented)
+        usage["invented_markers"] = final.cited.invented
         return Answer(answer=final.cited.text, answered=supported, citations=final.citations, steps=steps, usage=usage)
 
     def _written(self) -> FinalText:

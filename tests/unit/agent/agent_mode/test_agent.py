@@ -47,7 +47,13 @@ async def test_the_answer_cites_what_a_tool_found() -> None:
     assert [step["n"] for step in answer.steps] == [1, 2]
     assert answer.steps[1]["tool"] == "search_documents"
     assert answer.steps[1]["arguments"] == SEARCH[1]
-    assert answer.usage == {"input_tokens": 200, "output_tokens": 20, "llm_calls": 2, "cost": 1.0}
+    assert answer.usage == {
+        "input_tokens": 200,
+        "output_tokens": 20,
+        "llm_calls": 2,
+        "cost": 1.0,
+        "invented_markers": 0,
+    }
     assert stand.told_text == WRITTEN
 
 
