@@ -81,10 +81,6 @@ eval: .set-up-dev ## Search and answers on every dataset in a folder (DATA=folde
 bench-overload: .set-up-dev ## 50,000 documents as fast as they are taken, beside search, some 8 minutes (ARGS="--whole --keep")
 	@exec $(BIN)/python -m tests.load.overload $(ARGS)
 
-.PHONY: bench-first-delta
-bench-first-delta: .set-up-dev ## Time to the first words of streamed answers at 1, 8 and 32 users, some 4 minutes (ARGS="--documents 500")
-	@exec $(BIN)/python -m tests.load.first_delta $(ARGS)
-
 .PHONY: bench-documents
 bench-documents: .set-up-dev ## Words found in documents, by format (DATA=folder with expected_words.jsonl)
 	@test -n "$(DATA)" || { echo "bench-documents: give the folder that holds expected_words.jsonl: make bench-documents DATA=..." >&2; exit 2; }

@@ -20,7 +20,7 @@ from tests.unit.agent.agent_mode.fakes import (
     calls,
     says,
 )
-from tests.unit.agent.library import question_of
+from tests.unit.agent.library import conversations_of, question_of
 
 WRITTEN = "The harbour of Lindby opened in 1887 [1]."
 
@@ -114,6 +114,7 @@ async def test_what_was_kept_is_forgotten_only_when_the_answer_is_told() -> None
 
     question = question_of("What is 6 times 7?", mode="agent")
     writer = ExtractiveWriter(stand.library, max_embedded_sentences=8)
-    await Answering(stand.library, writer, agent).answer(question, Watched(stand.streams.publish, question, {}), None)
+    answering = Answering(stand.library, writer, conversations_of(stand.library), agent=agent)
+    await answering.answer(question, Watched(stand.streams.publish, question, {}), None)
     assert kept[-1] == ("done", True)
     assert stand.checkpoints.loops == {}
