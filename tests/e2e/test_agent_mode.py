@@ -31,6 +31,7 @@ def temperature_tool(platform: RunningPlatform) -> Iterator[None]:
         process.wait(timeout=10)
 
 
+@pytest.mark.extended
 @pytest.mark.timeout(180)
 def test_an_agent_lists_searches_reads_and_calls_a_tool_of_the_broker(tmp_path: Path) -> None:
     with scripted_llm() as endpoint:

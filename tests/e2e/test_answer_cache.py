@@ -9,7 +9,7 @@ import pytest
 
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(120)]
 
 QUESTION = "When did the harbour of Lindby open?"
 

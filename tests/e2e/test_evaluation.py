@@ -109,7 +109,7 @@ def test_a_sample_of_a_filled_collection_is_stated(
     options = ("--no-ingest", "--limit", "2", "--seed", "7", "--split", "train", "--markdown")
     done = rag("eval", str(folder), *options, "--collection", figures["collection"], url=platform.url)
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 judged queries, 2 of 3 questions, sampled with seed 7" in done.stdout
+    assert "1 of 1 judged queries, 2 of 3 questions, answered by extractive, sampled with seed 7" in done.stdout
     [row] = [line for line in done.stdout.splitlines() if line.startswith("| dense |")]
     assert row.endswith("| 1 |")
 

@@ -22,6 +22,8 @@ CORPUS = [
         "text": "The bakery in Mill Street sells rye bread baked with caraway seeds.",
     },
 ]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(180)]
+
 QUESTIONS = [
     {
         "id": "a",

@@ -166,6 +166,7 @@ class Producer(threading.Thread):
         self.join()
 
 
+@pytest.mark.extended
 def test_a_collection_is_deleted_while_it_is_loaded_and_processes_die(tmp_path: Path) -> None:
     """INVARIANT: accepted is durable, the later write wins, deleted is gone.
 

@@ -89,7 +89,8 @@ def test_a_question_is_one_trace_and_is_there_right_after_its_answer(
     assert set(shown.stdout.split()) >= QUESTION, shown.stdout + shown.stderr
     trace = complete_trace(api, reply.headers["X-Trace-Id"], {"POST /v1/query", "respond rag.v1.embed.query"})
     assert_one_tree(trace)
-    assert services_of(trace) == QUESTION
+    # Persistence takes note of the question when it is answered, and may do so behind this look.
+    assert services_of(trace) - {"persistence"} == QUESTION
 
 
 def test_a_callers_own_trace_is_continued(api: httpx.Client) -> None:
