@@ -18,7 +18,7 @@ import psutil
 from tests.servers import child_environment
 
 PROJECT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 60.0
+READY_SECONDS = 90.0
 STOP_SECONDS = 45.0
 
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.platform_process import RunningPlatform, running_platform, start_platform, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 DOCUMENTS = 60
 

@@ -10,6 +10,10 @@ import pytest
 
 from tests.platform_process import PROJECT, RunningPlatform, running_platform
 
+# Loading this project's own documents takes a minute and more when other tests keep the processor busy.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+COMMAND_SECONDS = 240
+
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 # Run by the user's shell or by continuous integration itself, not by a test within it.
 RUN_ELSEWHERE = ("make run", "make test", "source ", "rag up")
@@ -46,7 +50,7 @@ def run(command: str, platform: RunningPlatform) -> subprocess.CompletedProcess[
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
 
