@@ -82,11 +82,6 @@ def invalid_request(message: str, *, field: str) -> RequestProblem:
     return RequestProblem(422, "invalid_request", message, field=field, errors=[{"field": field, "message": message}])
 
 
-def not_available(field: str, message: str) -> RequestProblem:
-    """Return the problem of an input that is right but not offered yet."""
-    return RequestProblem(422, "not_available", message, field=field)
-
-
 def invalid_body(error: ValidationError) -> RequestProblem:
     """Return the problem of a body: 400 with the position when it is no JSON, else 422 that names the fields."""
     found = error.errors(include_url=False, include_input=False, include_context=True)
