@@ -93,7 +93,7 @@ bench-answers: .set-up-dev ## Time to the first word, cached answers, agent step
 ##@ Check
 
 .PHONY: check
-check: fmt-check lint types imports contracts-check spell ## Run every check below
+check: fmt-check lint types imports contracts-check observability-check spell ## Run every check below
 
 .PHONY: fmt-check
 fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
@@ -115,7 +115,10 @@ imports: .set-up-dev ## Which part may import which
 contracts-check: .set-up-dev ## Generated contract files are up to date (mend with `make contracts`)
 	@$(BIN)/python -m contracts.generate --check
 
-.PHONY: spell
+.PHONY: observability-check
+observability-check: .set-up-dev ## Alerts, runbooks and dashboards (promtool and amtool are Debian's prometheus and prometheus-alertmanager)
+	@$(BIN)/python -m pytest tests/observability --ignore tests/observability/test_panels.py -q -rs --no-header
+
 spell: .set-up-dev ## Spelling
 	@$(BIN)/codespell
 
@@ -129,6 +132,10 @@ fix: .set-up-dev ## Format, and mend what lint can mend
 .PHONY: contracts
 contracts: .set-up-dev ## Regenerate the contract files from the code
 	@$(BIN)/python -m contracts.generate
+
+.PHONY: dashboards
+dashboards: .set-up-dev ## Make Grafana's dashboards of their sources again
+	@$(BIN)/python -m observability.grafana.generate
 
 .PHONY: lock
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)

@@ -40,6 +40,11 @@ class DataFolder:
         return self.root / "logs"
 
     @property
+    def scrape(self) -> Path:
+        """Return the folder of what a Prometheus on this machine has to scrape."""
+        return self.root / "scrape"
+
+    @property
     def password_file(self) -> Path:
         """Return the file that holds the password of the broker's user `platform`."""
         return self.root / "secrets" / "platform.password"

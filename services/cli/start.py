@@ -15,6 +15,7 @@ from services.cli.ports import PortOptions, choose_ports
 from services.cli.process_logs import LineWriter
 from services.cli.ready_block import ready_fields, ready_lines
 from services.cli.scaling import check_scale, parse_scale
+from services.cli.scrape_targets import write_scrape_targets
 from services.cli.settings import LauncherSettings, load
 from services.cli.terminal import err, has_colours, out, print_json
 from shared import models
@@ -75,6 +76,8 @@ def launch(plan: Plan, lock: int, options: StartOptions, stop_timeout_seconds: f
             return
         for line in ready_lines(plan, ready):
             terminal.write(line)
+
+    write_scrape_targets(plan)
 
     async def run() -> int:
         coloured = has_colours(err() if options.as_json else out())

@@ -6,6 +6,7 @@ from services.cli.data_folder import DataFolder
 from services.cli.plan import STOP_ORDER, Plan, service_of
 from services.cli.ports import Ports
 from services.cli.scaling import SERVICES, parse_scale
+from services.cli.scrape_targets import scrape_targets
 
 ENVIRONMENT = {"PATH": "/bin", "RAG_NATS_URL": "nats://elsewhere", "RAG_QDRANT_URL": "http://q", "RAG_PORT": "1"}
 
@@ -89,3 +90,11 @@ def test_every_service_sends_its_spans_to_the_first_persistence_unless_the_calle
     assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in specs} == {wanted}
     elsewhere = plan(RAG_OTLP_ENDPOINT="http://collector:4318").services()
     assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in elsewhere} == {"http://collector:4318"}
+
+
+def test_a_prometheus_gets_every_process_under_its_service_and_its_name() -> None:
+    found = scrape_targets(plan("embedder=2"))
+    assert len(found) == 8
+    assert found[0] == {"targets": ["127.0.0.1:8000"], "labels": {"service": "gateway", "instance": "gateway"}}
+    assert found[3] == {"targets": ["127.0.0.1:8103"], "labels": {"service": "embedder", "instance": "embedder.2"}}
+    assert found[-1]["labels"] == {"service": "embedder", "instance": "embedder.queries"}
