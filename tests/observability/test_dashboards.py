@@ -39,7 +39,7 @@ def cells(panel: Json) -> list[tuple[int, int]]:
 def test_the_dashboards_are_what_their_sources_say() -> None:
     differ = [path.name for path, text in generate.texts().items() if path.read_text() != text]
     assert differ == [], "run: python -m observability.grafana.generate"
-    assert FILES == sorted(generate.texts())
+    assert sorted(generate.texts()) == FILES
 
 
 def test_no_two_dashboards_have_the_same_uid_or_title() -> None:
