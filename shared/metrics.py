@@ -1,11 +1,14 @@
 """The instruments that every service records, declared once with their units and buckets."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]
+SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]
+_ITEMS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
+_OUTCOMES = ("done", "retry", "dead", "drop", "leave")
+DRAINED, CUT_OFF = "finished", "cut_off"
 
 
 class MessagingMetrics:
@@ -22,19 +25,19 @@ class MessagingMetrics:
             "messaging.process.duration",
             unit="s",
             description="Time from delivery to acknowledgement.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.waiting = meter.create_histogram(
             "rag.messages.waiting",
             unit="s",
             description="Age of a message when its processing starts.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.requests = meter.create_histogram(
             "rag.requests.duration",
             unit="s",
             description="Time to answer a request, by subject and outcome.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.waiting_in_place = meter.create_up_down_counter(
             "rag.messages.waiting_in_place",
@@ -50,11 +53,46 @@ class MessagingMetrics:
             "rag.loop.lag",
             unit="s",
             description="How much later than asked for the event loop wakes up, twice a second.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.abandoned = meter.create_counter(
             "rag.messages.abandoned", unit="{message}", description="Messages given back unfinished at shutdown."
         )
+        self.batch_size = meter.create_histogram(
+            "rag.batch.size",
+            unit="{item}",
+            description="How many items share one call of a model or one transaction.",
+            explicit_bucket_boundaries_advisory=_ITEMS,
+        )
+        self.drains = meter.create_counter(
+            "rag.drains", unit="{drain}", description="Ends of processes, by whether all work was finished."
+        )
+        self.drain_duration = meter.create_histogram(
+            "rag.drain.duration",
+            unit="s",
+            description="How long finishing the work took at the end of a process.",
+            explicit_bucket_boundaries_advisory=SECONDS,
+        )
+        for outcome in (DRAINED, CUT_OFF):
+            self.drains.add(0, {"outcome": outcome})
+
+    def expect_messages_of(self, consumer: str) -> None:
+        """Show the counts of a consumer from the start: a first failure is an increase only over a zero before it."""
+        for outcome in _OUTCOMES:
+            self.processed.add(0, {"consumer": consumer, "outcome": outcome})
+        for counter in (self.redelivered, self.abandoned):
+            counter.add(0, {"consumer": consumer})
+        self.expired.add(0, {"where": consumer})
+
+    def batch(self, stage: str) -> Callable[[int], None]:
+        """Return what records how many items a stage handles at once."""
+        labels = {"stage": stage}
+        return lambda items: self.batch_size.record(items, labels)
+
+    def drained(self, seconds: float, left: int) -> None:
+        """Record the end of the work, of which `left` pieces were not finished in time."""
+        self.drains.add(1, {"outcome": CUT_OFF if left else DRAINED})
+        self.drain_duration.record(seconds)
 
 
 class ReconcileMetrics:
@@ -67,6 +105,7 @@ class ReconcileMetrics:
             "rag.reconcile.differences", unit="{difference}", description="Differences by kind and outcome."
         )
         self.passes = meter.create_counter("rag.reconcile.passes", unit="{pass}", description="Complete passes.")
+        self.passes.add(0)
         meter.create_observable_gauge(
             "rag.reconcile.unrepaired",
             callbacks=[self._observe_unrepaired],
@@ -100,7 +139,7 @@ class FairnessMetrics:
             "rag.parser.turn.wait",
             unit="s",
             description="Time that a batch of chunks waits for its turn and for room ahead of the embedder.",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=SECONDS,
         )
         self.early = meter.create_counter(
             "rag.parser.early",

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -100,12 +101,12 @@ class Service:
     def consume(self, consumer: Consumer, model: type[M], handler: Handler[M], *, workers: int) -> None:
         """Have a handler called with every decoded message of a durable consumer."""
         self._subscribers.append(consume(self._broker, consumer, model, handler, workers=workers))
-        self._consumers.append(consumer)
+        self._consumes(consumer)
 
     def consume_raw(self, consumer: Consumer, handler: RawHandler, *, workers: int) -> None:
         """Have a handler called with every message of a durable consumer as it came."""
         self._subscribers.append(consume_raw(self._broker, consumer, handler, workers=workers))
-        self._consumers.append(consumer)
+        self._consumes(consumer)
 
     def respond(
         self,
@@ -116,6 +117,7 @@ class Service:
         concurrency: int | None = None,
     ) -> None:
         """Answer requests on a subject; replicas share them."""
+        self.metrics.expired.add(0, {"where": subject})
         slots = concurrency or self.settings.max_concurrent_requests
 
         async def start() -> Responder:
@@ -159,7 +161,9 @@ class Service:
         if self._drained:
             return
         self._drained = True
+        started = time.monotonic()
         unanswered, unfinished = await asyncio.gather(self._stop_responding(), self._stop_consuming())
+        self.metrics.drained(time.monotonic() - started, unanswered + unfinished)
         log.info(
             "service_drained",
             given_back=self._draining.given_back if self._draining else 0,
@@ -168,6 +172,10 @@ class Service:
         )
         # While who takes them may still listen: under `rag up` that is a process of the platform, perhaps this one.
         await within(FLUSH_SECONDS, asyncio.to_thread(self.telemetry.flush), "spans")
+
+    def _consumes(self, consumer: Consumer) -> None:
+        self._consumers.append(consumer)
+        self.metrics.expect_messages_of(consumer.name)
 
     async def _stop_responding(self) -> int:
         return sum(await asyncio.gather(*(responder.stop(self.ending) for responder in self._responding)))

@@ -87,6 +87,10 @@ class PlatformSettings(BaseSettings):
         default=1.0, ge=0, le=1, description="Share of traces recorded that begin here; a caller's own choice holds."
     )
 
+    metrics: bool = Field(
+        default=True, description="Whether the service measures; without, /metrics has the process alone."
+    )
+
     drain_seconds: float = Field(default=20.0, gt=0, description="Time to finish what was fetched after SIGTERM.")
     # Less than the launcher's and a probe's patience, so that the stacks are written before somebody kills the process.
     loop_frozen_seconds: float = Field(

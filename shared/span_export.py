@@ -61,6 +61,9 @@ class SpanExport(SpanExporter):
             "rag.spans.dropped", unit="{span}", description="Spans that were not sent, by reason."
         )
         self._sent = meter.create_counter("rag.spans.sent", unit="{span}", description="Spans that were sent.")
+        self._sent.add(0)
+        for reason in ("queue_full", "not_taken"):
+            self._dropped.add(0, {"reason": reason})
         self._logged_at = -LOGGED_EVERY_SECONDS
         self._started_at, self._taken_once = time.monotonic(), False
         self._closing = False

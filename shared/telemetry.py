@@ -8,7 +8,6 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -21,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from contracts.traces import ATTRIBUTE_ERROR_TYPE, ATTRIBUTE_TENANT
 from shared.errors import Rejected
+from shared.exposition import ExemplarReader
 from shared.settings import PlatformSettings
 from shared.span_export import SpanExport
 from shared.version import VERSION
@@ -62,7 +62,7 @@ def configure_telemetry(settings: PlatformSettings, service: str) -> Telemetry:
         {"service.name": service, "service.instance.id": settings.instance, "service.version": VERSION}
     )
     tracer_provider = TracerProvider(resource=resource, sampler=_sampler(settings))
-    meter_provider = MeterProvider(metric_readers=[PrometheusMetricReader()], resource=resource)
+    meter_provider = MeterProvider(metric_readers=[ExemplarReader()] if settings.metrics else [], resource=resource)
     meter = meter_provider.get_meter("rag")
     span_export = None
     if settings.otlp_endpoint:

@@ -166,6 +166,9 @@ class MemoryIndex:
     async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
         return [self.points[each] for each in await self.present(chunk_ids)]
 
+    async def size_bytes(self) -> int | None:
+        return None
+
     async def describe(self) -> IndexDescription:
         self._require_open()
         return IndexDescription("memory", "1", len(self.points), self._dimension, self._fingerprint)

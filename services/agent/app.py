@@ -9,6 +9,7 @@ from contracts.queries import AskQuestion
 from services.agent.attendance import Attendance
 from services.agent.building import build_answering
 from services.agent.handlers import AgentHandlers
+from services.agent.metrics import QueryMetrics
 from services.agent.nats_listeners import hear_listeners
 from services.agent.nats_told import StoredAnswers
 from services.agent.settings import AgentSettings
@@ -28,7 +29,10 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
             attendance = Attendance(seconds=settings.agent_unattended_seconds)
             await hear_listeners(service.client, attendance, PendingLimits.of(settings))
             publisher, recall = service.publisher, StoredAnswers(service.client)
-            handlers = AgentHandlers(answering, publisher.publish, recall, attendance, publisher.publish_together)
+            metrics = QueryMetrics(service.telemetry.meter)
+            handlers = AgentHandlers(
+                answering, publisher.publish, recall, attendance, publisher.publish_together, metrics
+            )
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": answering.writer_name}

@@ -16,7 +16,7 @@ error     ErrorReply, instead of whatever has not been sent yet
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -105,7 +105,8 @@ class AnswerEvents:
 
     An event is published again under the same id until it is stored, and stored only behind the one before it: of two
     deliveries of one question the one that fell behind gets TakenOver and stops. `told` is where an earlier delivery
-    got to; its text is gone on with when the new one begins the same way.
+    got to; its text is gone on with when the new one begins the same way. `first_delta` is called once the first piece
+    of text is stored, by whichever delivery.
     """
 
     def __init__(
@@ -115,12 +116,15 @@ class AnswerEvents:
         headers: Mapping[str, str],
         told: Told | None = None,
         store_together: StoreTogether | None = None,
+        first_delta: Callable[[], None] = lambda: None,
     ) -> None:
         self._publish = publish
+        self._first_delta = first_delta
         self._store_together = store_together
         self._question = question
         self._headers = headers
         self._told = told or Told()
+        self._has_delta = any(event.type == "delta" for event in self._told.events)
         self._sequence = len(self._told.events)
         self._stream_sequence = self._told.stream_sequence
         self._text, self._to_repeat = "", self._told.text
@@ -167,6 +171,8 @@ class AnswerEvents:
         except StreamMoved:
             raise TakenOver(f"another delivery of question {query_id} is at work") from None
         self._sequence = sequence
+        if kind == "delta":
+            self._note_delta()
 
     async def send_text(self, text: str) -> None:
         """Publish the next piece of the answer's text, less what the caller has read before."""
@@ -245,6 +251,12 @@ class AnswerEvents:
         except StreamMoved:
             raise TakenOver(f"another delivery of question {query_id} is at work") from None
         self._sequence, self._stream_sequence = messages[-1].sequence, stored.sequence
+        self._note_delta()
+
+    def _note_delta(self) -> None:
+        if not self._has_delta:
+            self._has_delta = True
+            self._first_delta()
 
     @property
     def _acceptance(self) -> Mapping[str, Any]:

@@ -2,7 +2,10 @@
 
 import asyncio
 import math
+from functools import partial
 from typing import Final
+
+from opentelemetry.metrics import NoOpMeterProvider
 
 from contracts import subjects, topology
 from contracts.errors import ErrorReply
@@ -11,6 +14,7 @@ from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
 from services.agent.events import AnswerEvents, Publish, Recall, StoreTogether, Told
+from services.agent.metrics import QueryMetrics, QueryOutcome
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
@@ -18,6 +22,8 @@ from shared.messaging.requests import to_reply
 # Someone else's answer mostly ends within seconds; after a left message the broker waits for half a minute.
 LOOK_SECONDS: Final = 0.25
 LOOKS: Final = 80
+# Kinds of errors for which whoever asked has the remedy: they are no failure of the platform.
+_REFUSALS: Final = ("rejected", "not_found")
 
 
 class AgentHandlers:
@@ -30,7 +36,9 @@ class AgentHandlers:
         recall: Recall,
         attendance: Attendance | None = None,
         store_together: StoreTogether | None = None,
+        metrics: QueryMetrics | None = None,
     ) -> None:
+        self._metrics = metrics or QueryMetrics(NoOpMeterProvider().get_meter("agent"))
         self._answering = answering
         self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
@@ -41,9 +49,11 @@ class AgentHandlers:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
         headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
-        events = AnswerEvents(self._publish, question, headers, told, self._store_together)
+        first_delta = partial(self._first_delta, question, delivery)
+        events = AnswerEvents(self._publish, question, headers, told, self._store_together, first_delta)
         if told.end is not None:
-            await events.announce(_fact_of(told.end, question, delivery))
+            how = {"cached": bool(told.end.data.get("cached")), "refused": told.end.data.get("kind") in _REFUSALS}
+            await self._end(events, _fact_of(told.end, question, delivery), question, delivery, **how)
             return
         try:
             async with self._attendance.of(question):
@@ -52,13 +62,38 @@ class AgentHandlers:
             await self._leave(question, events, delivery)
             return
         except PlatformError as error:
-            await _fail(question, events, error)
+            await self._fail(error, events, question, delivery)
             return
         except Exception as error:
             if delivery.deliveries >= topology.AGENT.max_faults:
-                await _fail(question, events, error)
+                await self._fail(error, events, question, delivery)
             raise
-        await events.announce(_answered(answer, question, delivery))
+        await self._end(events, _answered(answer, question, delivery), question, delivery, cached=answer.cached)
+
+    async def _fail(self, error: Exception, events: AnswerEvents, question: AskQuestion, delivery: Delivery) -> None:
+        reply = to_reply(error)
+        await events.send("error", reply.model_dump(exclude_none=True))
+        await self._end(events, _failed(reply, question), question, delivery, refused=reply.kind in _REFUSALS)
+
+    async def _end(
+        self,
+        events: AnswerEvents,
+        fact: QueryAnswered | QueryFailed,
+        question: AskQuestion,
+        delivery: Delivery,
+        *,
+        cached: bool = False,
+        refused: bool = False,
+    ) -> None:
+        """Publish the fact that ends a question, then count it: a delivery that fails here is repeated."""
+        await events.announce(fact)
+        outcome: QueryOutcome = "rejected" if refused else "failed"
+        if isinstance(fact, QueryAnswered):
+            outcome = "answered" if fact.answered else "declined"
+        self._metrics.ended(question.mode, outcome, delivery.age_seconds, cached=cached)
+
+    def _first_delta(self, question: AskQuestion, delivery: Delivery) -> None:
+        self._metrics.first_delta(question.mode, delivery.age_seconds)
 
     async def _leave(self, question: AskQuestion, events: AnswerEvents, delivery: Delivery) -> None:
         """Settle a question that another delivery answers meanwhile; TakenOver when that one does not end in time."""
@@ -105,9 +140,3 @@ def _failed(reply: ErrorReply, question: AskQuestion) -> QueryFailed:
         message=reply.message,
         conversation_id=question.conversation_id,
     )
-
-
-async def _fail(question: AskQuestion, events: AnswerEvents, error: Exception) -> None:
-    reply = to_reply(error)
-    await events.send("error", reply.model_dump(exclude_none=True))
-    await events.announce(_failed(reply, question))

@@ -30,7 +30,7 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
     async def lifespan(service: Service) -> AsyncIterator[None]:
         model = embedder if embedder is not None else await asyncio.to_thread(build_embedder, settings)
         next_model = await asyncio.to_thread(build_next_embedder, settings)
-        handlers = EmbedderHandlers(model, service.publisher, next_model)
+        handlers = EmbedderHandlers(model, service.publisher, next_model, service.metrics.batch("embedder"))
 
         async def describe() -> dict[str, Any]:
             upcoming = {"next_model": next_model.fingerprint} if next_model else {}

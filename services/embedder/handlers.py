@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,9 +24,19 @@ NEXT_PAUSE_SECONDS: Final = 60.0
 
 
 class EmbedderHandlers:
-    """Bulk work from the queue, queries by request; while a next model takes over, bulk work gets its vectors too."""
+    """Bulk work from the queue, queries by request; while a next model takes over, bulk work gets its vectors too.
 
-    def __init__(self, embedder: Embedder, publisher: Publisher, next_embedder: Embedder | None = None) -> None:
+    `batch` is told how many texts come together.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        publisher: Publisher,
+        next_embedder: Embedder | None = None,
+        batch: Callable[[int], None] = lambda _texts: None,
+    ) -> None:
+        self._batch = batch
         self._embedder = embedder
         self._next = next_embedder
         self._next_again = 0.0
@@ -35,6 +45,7 @@ class EmbedderHandlers:
     async def on_chunks_ready(self, message: ChunksReady, delivery: Delivery) -> None:
         """Embed a batch of chunks on the bulk lane and pass it on."""
         texts = [chunk.embedded_text for chunk in message.chunks]
+        self._batch(len(texts))
         vectors = await self._embedder.embed_passages(texts)
         await self._publisher.publish(
             subjects.CHUNKS_EMBEDDED,

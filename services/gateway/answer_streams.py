@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -44,7 +44,8 @@ class AnswerStreams:
 
     A stream yields None when it begins and whenever a heartbeat is due. It ends after the event that ends the answer,
     and with the process; it raises DeadlineExpired with code `query_timeout` when the answer does not end in time. It
-    holds a seat until it is closed, and while it is open whoever works on the answer hears that somebody listens.
+    holds a seat until it is closed, and while it is open it is `counted`, and whoever works on the answer hears that
+    somebody listens.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class AnswerStreams:
         heartbeat_seconds: float,
         listening_seconds: float,
         recheck_seconds: float,
+        counted: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._counted = counted
         self._answers = answers
         self._seats = seats
         self._timeout_seconds = timeout_seconds
@@ -119,7 +122,7 @@ class AnswerStreams:
     async def _feed(self, query_id: str, *, position: int = 0, is_new: bool = False) -> AsyncIterator[AnswerFeed]:
         read = partial(self._answers.next, query_id)
         feed = AnswerFeed(read, position=position, is_new=is_new, recheck_seconds=self._recheck_seconds)
-        with self._seats.taken():
+        with self._seats.taken(), self._counted():
             async with self._answers.live(query_id, feed.offer):
                 self._feeds.add(feed)
                 if self._ended:

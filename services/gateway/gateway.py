@@ -16,6 +16,7 @@ from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
 from services.gateway.mcp.endpoint import McpEndpoint
+from services.gateway.metrics import BacklogGauges, StreamMetrics
 from services.gateway.nats_answers import StoredAnswers
 from services.gateway.nats_asked import LatelyAsked
 from services.gateway.nats_intake import Intake
@@ -76,6 +77,8 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
     seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
+    meter = service.telemetry.meter
+    open_streams = StreamMetrics(meter)
     answer_streams = AnswerStreams(
         StoredAnswers(client, pending),
         seats,
@@ -83,6 +86,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         heartbeat_seconds=settings.gateway_heartbeat_seconds,
         listening_seconds=settings.gateway_listening_seconds,
         recheck_seconds=settings.gateway_recheck_seconds,
+        counted=open_streams.of("answer"),
     )
     components = Components(
         client,
@@ -107,6 +111,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
             seats,
             heartbeat_seconds=settings.gateway_heartbeat_seconds,
             max_stream_seconds=settings.gateway_max_stream_seconds,
+            counted=open_streams.of("document"),
         ),
         questions=Questions(
             client,
@@ -127,7 +132,12 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         ),
         talk=Talk(requester, publisher, LatelyAsked(client), turns),
         components=components,
-        pipeline=Pipeline(client, components, sample_seconds=settings.gateway_sample_seconds),
+        pipeline=Pipeline(
+            client,
+            components,
+            BacklogGauges(meter, sample_seconds=settings.gateway_sample_seconds),
+            sample_seconds=settings.gateway_sample_seconds,
+        ),
         mcp=McpEndpoint(
             service.telemetry.tracer,
             hosts=settings.mcp_hosts,

@@ -8,13 +8,15 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.api import ConsumerInfo, StreamInfo
+from nats.js.api import StreamInfo
 from nats.js.errors import NotFoundError
 
 from contracts import subjects
 from contracts.health import HealthReply
-from contracts.topology import CONSUMERS, DEAD_LETTERS, STREAMS, Consumer
+from contracts.topology import DEAD_LETTERS, STREAMS
 from services.gateway.components import Components
+from services.gateway.metrics import BacklogGauges
+from services.gateway.nats_backlogs import Backlog, NatsBacklogs
 from services.gateway.rates import Rates
 from services.gateway.schemas import PipelineState, Stage, StreamState
 from shared.errors import Unavailable
@@ -24,48 +26,41 @@ MAX_SAMPLES: Final = 120
 
 
 class Pipeline:
-    """Reads the state of consumers and streams, and samples their progress in between."""
+    """Reads the state of consumers and streams, and samples their progress in between; `gauges` show the samples."""
 
-    def __init__(self, client: Client, components: Components, *, sample_seconds: float) -> None:
+    def __init__(self, client: Client, components: Components, gauges: BacklogGauges, *, sample_seconds: float) -> None:
         self._jetstream = client.jetstream()
+        self._backlogs = NatsBacklogs(client)
         self._components = components
+        self._gauges = gauges
         self._sample_seconds = sample_seconds
         self._rates = Rates(window_seconds=WINDOW_SECONDS, max_samples=MAX_SAMPLES)
 
     async def state(self) -> PipelineState:
         """Return every declared stage and stream; Unavailable when the broker does not tell."""
         try:
-            consumers, streams, replies = await asyncio.gather(
+            backlogs, streams, replies = await asyncio.gather(
                 self._sampled(), self._streams(), self._components.replies()
             )
         except (NatsError, TimeoutError) as error:
             raise Unavailable(f"the broker does not tell the state of its streams: {error}") from error
         dead = _dead_letters(streams)
-        stages = [self._stage(consumer, info, replies, dead) for consumer, info in consumers]
+        stages = [self._stage(backlog, replies, dead) for backlog in backlogs]
         return PipelineState(stages=stages, streams=[_stream_state(info) for info in streams])
 
     async def keep_sampling(self) -> None:
-        """Sample for ever; a broker that is away leaves a gap."""
+        """Sample for ever, so that neither a rate nor a scrape waits for the broker; one that is away leaves a gap."""
         while True:
             with suppress(NatsError, TimeoutError):
-                await self._sampled()
+                self._gauges.show(await self._backlogs.with_ages(await self._sampled()))
             await asyncio.sleep(self._sample_seconds)
 
-    async def _sampled(self) -> list[tuple[Consumer, ConsumerInfo]]:
-        found = await asyncio.gather(*(self._consumer(consumer) for consumer in CONSUMERS))
-        infos = [(consumer, info) for consumer, info in zip(CONSUMERS, found, strict=True) if info is not None]
+    async def _sampled(self) -> list[Backlog]:
+        found = await self._backlogs.look()
         now = time.monotonic()
-        for consumer, info in infos:
-            if info.ack_floor is not None:
-                self._rates.sample(consumer.name, now, info.ack_floor.consumer_seq)
-        return infos
-
-    async def _consumer(self, consumer: Consumer) -> ConsumerInfo | None:
-        try:
-            info: ConsumerInfo = await self._jetstream.consumer_info(consumer.stream, consumer.name)
-        except NotFoundError:
-            return None
-        return info
+        for backlog in found:
+            self._rates.sample(backlog.consumer.name, now, backlog.done)
+        return found
 
     async def _streams(self) -> list[StreamInfo]:
         async def info(name: str) -> StreamInfo | None:
@@ -79,19 +74,18 @@ class Pipeline:
         found = await asyncio.gather(*(info(stream.name) for stream in STREAMS))
         return [item for item in found if item is not None]
 
-    def _stage(
-        self, consumer: Consumer, info: ConsumerInfo, replies: Iterable[HealthReply], dead: Mapping[str, int]
-    ) -> Stage:
-        rate = self._rates.per_second(consumer.name)
+    def _stage(self, backlog: Backlog, replies: Iterable[HealthReply], dead: Mapping[str, int]) -> Stage:
+        name = backlog.consumer.name
+        rate = self._rates.per_second(name)
         return Stage(
-            stage=consumer.name,
-            stream=consumer.stream,
-            backlog=info.num_pending or 0,
-            in_flight=info.num_ack_pending or 0,
-            redelivered=info.num_redelivered or 0,
-            dead_letters=dead.get(subjects.dead(consumer.name), 0),
+            stage=name,
+            stream=backlog.consumer.stream,
+            backlog=backlog.pending,
+            in_flight=backlog.in_work,
+            redelivered=backlog.redelivered,
+            dead_letters=dead.get(subjects.dead(name), 0),
             rate_per_s=None if rate is None else round(rate, 2),
-            consumers_seen=sum(consumer.name in reply.details.get("consumers", {}) for reply in replies),
+            consumers_seen=sum(name in reply.details.get("consumers", {}) for reply in replies),
         )
 
 

@@ -1,7 +1,8 @@
 """The event stream of one document: one event per state change, until a terminal state."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from contracts.reads import TERMINAL_STATUSES, ChunkCounts
@@ -14,11 +15,18 @@ HEARTBEAT: Final = b": still here\n\n"
 
 
 class DocumentProgress:
-    """Streams the states of documents; times in seconds."""
+    """Streams the states of documents; times in seconds. `counted` is entered for as long as one is open."""
 
     def __init__(
-        self, notices: DocumentNotices, seats: Seats, *, heartbeat_seconds: float, max_stream_seconds: float
+        self,
+        notices: DocumentNotices,
+        seats: Seats,
+        *,
+        heartbeat_seconds: float,
+        max_stream_seconds: float,
+        counted: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._counted = counted
         self._notices = notices
         self._seats = seats
         self._heartbeat_seconds = heartbeat_seconds
@@ -31,7 +39,7 @@ class DocumentProgress:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._max_stream_seconds
-        with self._seats.taken():
+        with self._seats.taken(), self._counted():
             async with self._notices.watching(tenant, [document_id]) as watch:
                 states = _States()
                 event = states.enter(await _recorded(look, document_id))

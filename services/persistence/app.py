@@ -9,14 +9,15 @@ from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, Discard
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.conversation_handlers import serve_conversations
-from services.persistence.database import open_database
 from services.persistence.early_intake import EarlyIntake, early_intake
 from services.persistence.handlers import MessageHandlers
 from services.persistence.letter_handlers import RARE_WORKERS, LetterHandlers
 from services.persistence.maintenance import maintaining
+from services.persistence.metrics import LetterMetrics
 from services.persistence.migrating import migrate
 from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_streams import NatsStreams
+from services.persistence.opening import open_measured, open_writer
 from services.persistence.read_pool import ReadPool
 from services.persistence.readers import ReadHandlers
 from services.persistence.replaying import Replays
@@ -36,17 +37,12 @@ def build_lifespan(settings: PersistenceSettings, receiver: receiving.SpanReceiv
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            database = open_database(settings)
+            database = open_measured(service, settings)
             stack.callback(database.close)
             await asyncio.to_thread(migrate, database.writes, patience_seconds=settings.persistence_connect_seconds)
             pool = ReadPool(database.reads, threads=settings.persistence_read_threads)
             stack.callback(pool.close)
-            writer = GroupCommit(
-                database.writes,
-                threads=database.write_threads,
-                max_batch=settings.persistence_max_batch,
-                patience_seconds=settings.persistence_outage_patience_seconds,
-            )
+            writer = open_writer(database, service, settings)
             stack.push_async_callback(writer.close)
             streams = NatsStreams(service.client, service.publisher, service.uploads)
             sweeping, guard = await stack.enter_async_context(maintaining(service, writer, pool, streams, settings))
@@ -76,7 +72,8 @@ def consume(
     service.consume_raw(topology.INTAKE, intake.on_ingest, workers=workers)
     on_fact = serve_conversations(service, writer, pool, settings).facts(handlers.on_fact)
     service.consume_raw(topology.PERSISTENCE, on_fact, workers=workers)
-    service.consume_raw(topology.DEAD_LETTERS, handlers.on_dead_letter, workers=RARE_WORKERS)
+    on_dead_letter = LetterMetrics(service.telemetry.meter).counting(handlers.on_dead_letter)
+    service.consume_raw(topology.DEAD_LETTERS, on_dead_letter, workers=RARE_WORKERS)
     service.consume(topology.ADVISORIES, MaxDeliveries, handlers.on_advisory, workers=RARE_WORKERS)
     return intake
 

@@ -8,9 +8,11 @@ from functools import partial
 from contracts import subjects
 from contracts.reconciliation import ReconcileRequest
 from services.persistence.audit_reads import highest_revision
+from services.persistence.counting import count_forever
 from services.persistence.events import DocumentEvent
 from services.persistence.handlers import announce
 from services.persistence.index_requests import IndexRequests
+from services.persistence.metrics import FigureGauges
 from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_progress import NatsProgress
 from services.persistence.nats_streams import NatsStreams
@@ -45,7 +47,8 @@ async def maintaining(
         stopping=lambda: service.health.waiting_for == "shutdown",
     )
     service.health.checks["revisions"] = guard.check
-    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch()]
+    gauges = FigureGauges(service.telemetry.meter)
+    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch(), count_forever(pool, gauges)]
     if settings.persistence_reconcile_interval_seconds:
         works.append(reconciling.run())
     tasks = [asyncio.create_task(work) for work in works]

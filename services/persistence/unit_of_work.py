@@ -45,10 +45,20 @@ class _Outcome:
 class GroupCommit:
     """Runs units of work on threads of its own; create it where the event loop runs, and close it there.
 
-    `outage` says why nothing can be committed at present, None when it can.
+    `outage` says why nothing can be committed at present, None when it can. `committed` is told, on the writing
+    thread, how many units were committed together.
     """
 
-    def __init__(self, engine: Engine, *, threads: int, max_batch: int, patience_seconds: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int,
+        max_batch: int,
+        patience_seconds: float,
+        committed: Callable[[int], None] = lambda _units: None,
+    ) -> None:
+        self._committed = committed
         self._engine = engine
         self._max_batch = max_batch
         self._patience_seconds = patience_seconds
@@ -103,6 +113,7 @@ class GroupCommit:
                 self._closing.wait(RETRY_SECONDS)
             else:
                 self.outage = None
+                self._committed(len(batch))
                 return outcomes
 
     def _note_outage(self, reason: str) -> None:

@@ -23,6 +23,7 @@ from services.retriever.epochs import OwnEpochs, StoredEpochs
 from services.retriever.generations import Generation
 from services.retriever.handlers import PassageEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
+from services.retriever.metrics import IndexGauges, SearchMetrics
 from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
 from services.retriever.opening import open_indexes
 from services.retriever.reindexing import Reindexing
@@ -60,6 +61,8 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
             Reindexing(generations, embed_passages),
             service.publisher,
             epochs,
+            SearchMetrics(service.telemetry.meter),
+            service.metrics.batch("retriever"),
         )
         service.consume(
             topology.RETRIEVER, ChunksEmbedded, handlers.on_chunks_embedded, workers=settings.retriever_workers
@@ -74,13 +77,15 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         AuditHandlers(Auditing(generations, epochs)).bind(service)
         service.health.checks["index"] = partial(describe, generations)
         service.health.checks["cache"] = cache.describe
-        following = asyncio.create_task(generations.follow()) if settings.qdrant_url else None
+        beside = [asyncio.create_task(IndexGauges(service.telemetry.meter).keep_looking(generations))]
+        if settings.qdrant_url:
+            beside.append(asyncio.create_task(generations.follow()))
         try:
             yield
         finally:
             await asyncio.to_thread(reranker.close)
-            if following is not None:
-                following.cancel()
+            for task in beside:
+                task.cancel()
             await cache.close()
             await generations.close()
 

@@ -1,8 +1,9 @@
 """What the retriever consumes and answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from opentelemetry.metrics import NoOpMeterProvider
 
 from contracts import subjects
 from contracts.chunks import ChunksEmbedded
@@ -28,6 +29,7 @@ from contracts.retrieval import (
 from services.retriever.epochs import Epochs
 from services.retriever.generations import Generations
 from services.retriever.index import Vector
+from services.retriever.metrics import SearchMetrics
 from services.retriever.reading import Reading
 from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
@@ -41,7 +43,7 @@ from shared.messaging.requests import Requester
 class RetrieverHandlers:
     """Indexing, clean-up after updates and deletes, search, and the way to another model.
 
-    `searches` has the search of each open index by its model.
+    `searches` has the search of each open index by its model. `batch` is told how many points come together.
     """
 
     def __init__(
@@ -52,7 +54,11 @@ class RetrieverHandlers:
         reindexing: Reindexing,
         publisher: Publisher,
         epochs: Epochs,
+        searched: SearchMetrics | None = None,
+        batch: Callable[[int], None] = lambda _points: None,
     ) -> None:
+        self._searched = searched or SearchMetrics(NoOpMeterProvider().get_meter("retriever"))
+        self._batch = batch
         self._generations = generations
         self._writing = writing
         self._searches = searches
@@ -62,6 +68,7 @@ class RetrieverHandlers:
 
     async def on_chunks_embedded(self, message: ChunksEmbedded, delivery: Delivery) -> None:
         """Index a batch and say so."""
+        self._batch(len(message.chunks))
         await self._writing.add(message)
         fact = ChunksIndexed(
             tenant=message.tenant,
@@ -78,7 +85,7 @@ class RetrieverHandlers:
 
     async def on_retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Search."""
-        return await self._searches[self._generations.active.model].retrieve(request, deadline)
+        return await self._searched.retrieve(self._searches[self._generations.active.model], request, deadline)
 
     async def on_epoch(self, request: EpochRequest, deadline: float | None) -> EpochReply:
         """Say up to which change a search that begins now sees everything."""

@@ -310,6 +310,10 @@ class VectorIndex(Protocol):
         """Return those of these chunks that are stored, with their vectors, in no particular order."""
         ...
 
+    async def size_bytes(self) -> int | None:
+        """Return how much disk the index takes up, None where a server keeps it."""
+        ...
+
     async def describe(self) -> IndexDescription:
         """Return which engine, which model and how much there is."""
         ...

@@ -21,6 +21,8 @@ from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch
 
 MANIFEST: Final = "index.json"
 _FORMAT: Final = 1
+# What POSIX counts a file's blocks in.
+_BLOCK_BYTES: Final = 512
 # Kilobytes of vectors above which optimize() would build a graph, with every thread of the process stopped for
 # minutes. An exact scan of 50,000 vectors takes a few milliseconds, so the graph is left out.
 _NO_GRAPH_KILOBYTES: Final = 10**9
@@ -100,6 +102,19 @@ def read_manifest(path: Path) -> Manifest:
         raise IndexUnreadable(
             f"{path} is damaged ({error}); restore it, or empty the directory and index anew"
         ) from error
+
+
+def stored_bytes(directory: Path) -> int:
+    """Return how much disk the files of a directory take up; files that vanish meanwhile do not count."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                # Blocks and not lengths: the engine reserves files that are mostly holes.
+                total += os.stat(os.path.join(folder, name), follow_symlinks=False).st_blocks * _BLOCK_BYTES
+            except FileNotFoundError:
+                continue
+    return total
 
 
 def write_atomically(path: Path, text: str) -> None:

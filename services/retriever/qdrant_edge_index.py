@@ -24,7 +24,7 @@ from services.retriever.index import (
     IndexUnavailable,
     RevisionPage,
 )
-from services.retriever.qdrant_edge_directory import Manifest, lock_directory, open_shard
+from services.retriever.qdrant_edge_directory import Manifest, lock_directory, open_shard, stored_bytes
 from services.retriever.qdrant_edge_shard import QdrantEdgeShard
 from services.retriever.write_queue import WriteQueue
 
@@ -66,7 +66,10 @@ class QdrantEdgeIndex:
     system had not yet written to disk.
     """
 
-    def __init__(self, shard: QdrantEdgeShard, manifest: Manifest, lock: int, max_batch_points: int) -> None:
+    def __init__(
+        self, directory: Path, shard: QdrantEdgeShard, manifest: Manifest, lock: int, max_batch_points: int
+    ) -> None:
+        self._directory = directory
         self._shard = shard
         self._manifest = manifest
         self._lock = lock
@@ -98,7 +101,7 @@ class QdrantEdgeIndex:
         except BaseException:
             os.close(lock)
             raise
-        return cls(QdrantEdgeShard(shard, flush_every_points), manifest, lock, max_batch_points)
+        return cls(directory, QdrantEdgeShard(shard, flush_every_points), manifest, lock, max_batch_points)
 
     async def upsert(self, points: Sequence[ChunkPoint]) -> None:
         """Store points, replacing those of the same chunk id; raises ModelMismatch or InvalidPoint, storing none."""
@@ -161,6 +164,10 @@ class QdrantEdgeIndex:
     async def chunks(self, chunk_ids: Sequence[str]) -> list[ChunkPoint]:
         """Return those of these chunks that are stored, with their vectors."""
         return await self._read(self._shard.chunks, chunk_ids)
+
+    async def size_bytes(self) -> int | None:
+        """Return how much disk the files of the index take up, its log of writes included."""
+        return await asyncio.to_thread(stored_bytes, self._directory)
 
     async def describe(self) -> IndexDescription:
         """Return which engine, which model and how much there is."""

@@ -228,6 +228,10 @@ class QdrantServerIndex:
             )
         return [read_point(record) for record in records]
 
+    async def size_bytes(self) -> int | None:
+        """Return None: the server tells its own monitoring."""
+        return None
+
     async def describe(self) -> IndexDescription:
         """Return which engine, which model and how much there is."""
         async with self._reaching("describe itself"):

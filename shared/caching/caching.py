@@ -31,6 +31,7 @@ class Cached(Generic[V]):
         self._name, self._cache, self._seconds = name, cache, seconds
         self._encode, self._decode = encode, decode
         self._metrics = metrics
+        metrics.expect(name)
         self._being_made: dict[str, asyncio.Future[V]] = {}
 
     async def get_or_make(

@@ -15,6 +15,12 @@ class CacheMetrics:
         self._failures = meter.create_counter(
             "rag.cache.failures", unit="{failure}", description="Calls of Redis that failed or came too late."
         )
+        self._failures.add(0)
+
+    def expect(self, cache: str) -> None:
+        """Show the counts of a cache from the start."""
+        for outcome in ("hit", "miss", "garbage"):
+            self._requests.add(0, {"cache": cache, "outcome": outcome})
 
     def looked_up(self, cache: str, outcome: Literal["hit", "miss", "garbage"]) -> None:
         """Count a look-up."""

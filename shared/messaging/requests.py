@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
+from opentelemetry import trace
 from opentelemetry.trace import Tracer
 
 from contracts import subjects
@@ -122,17 +123,19 @@ async def respond(
     async def answer(message: Msg) -> None:
         started, received_at = time.perf_counter(), time.time()
         headers: Mapping[str, str] = message.headers or {}
-        outcome = "ok"
+        outcome, context = "ok", None
         async with slots:
             try:
-                with respond_span(tracer, subject, headers, received_at):
+                with respond_span(tracer, subject, headers, received_at) as current:
+                    # The figures name the trace, also that of a request that fails.
+                    context = trace.set_span_in_context(current)
                     reply = await handler(_decoded(model, message), _open_deadline(headers))
                 await message.respond(encode(reply))
             except Exception as error:  # The boundary: the caller must hear of every failure.
                 outcome = await _respond_error(client, message, error)
         if outcome == EXPIRED:
             metrics.expired.add(1, {"where": subject})
-        metrics.requests.record(time.perf_counter() - started, {"subject": subject, "outcome": outcome})
+        metrics.requests.record(time.perf_counter() - started, {"subject": subject, "outcome": outcome}, context)
 
     async def receive(message: Msg) -> None:
         if len(tasks) >= concurrency * QUEUE_FACTOR:

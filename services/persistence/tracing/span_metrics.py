@@ -23,6 +23,8 @@ class SpanMetrics:
         self.refused = meter.create_counter(
             "rag.spans.refused", unit="{request}", description="Exports refused because the queue was full."
         )
+        for counter in (self.stored, self.ignored, self.lost, self.removed, self.refused):
+            counter.add(0)
         meter.create_observable_gauge(
             "rag.spans.kept", callbacks=[self._observe], unit="{span}", description="Spans in the store."
         )
