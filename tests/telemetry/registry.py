@@ -14,7 +14,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 REGISTRY_FILE = PROJECT / "observability" / "telemetry.yaml"
 SERVICES = frozenset({"gateway", "parser", "embedder", "retriever", "agent", "persistence"})
 # Labels that the exporter and Prometheus add to every series.
-COMMON_LABELS = frozenset({"le", "job", "service", "instance", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"})
+COMMON_LABELS = frozenset(
+    {"le", "job", "service", "instance", "otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
+)
 # Dashboards leave durations and choices to Grafana.
 _GRAFANA_DURATION = re.compile(r"\$\{?__(?:rate_interval|interval|range)\}?")
 _GRAFANA_VARIABLE = re.compile(r"\$\{?[a-zA-Z_]\w*(?::\w+)?\}?")

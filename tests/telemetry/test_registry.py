@@ -134,7 +134,11 @@ def test_an_expression_is_read_as_prometheus_reads_it() -> None:
           > on (consumer) group_left (kind) max_over_time(rag_nothing{consumer=~"$consumer", text="rag_in_a_string"}[1h:5m])
         unless {__name__="rag_messages_processed_total", colour="red"} offset 5m
     """
-    assert names_in(expression) == {"rag_messages_waiting_seconds_bucket", "rag_nothing", "rag_messages_processed_total"}
+    assert names_in(expression) == {
+        "rag_messages_waiting_seconds_bucket",
+        "rag_nothing",
+        "rag_messages_processed_total",
+    }
     assert registry().undeclared(expression) == {"rag_nothing", "rag_messages_processed_total{colour}"}
     assert registry().undeclared(expression, recorded=frozenset({"rag_nothing"})) == {
         "rag_messages_processed_total{colour}"
