@@ -9,6 +9,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.problems import internal_error
+from shared import semantics
 from shared.logs import get_logger
 from shared.telemetry import current_trace_id, span, unrecorded_span
 
@@ -56,7 +57,7 @@ class Edge:
             await self._serve(scope, receive, answer)
             route = _route_of(scope)
             _describe(current, method, route, answer.status)
-            labels = {"http.request.method": method, "http.route": route, "http.response.status_code": answer.status}
+            labels = {semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: answer.status}
             # Within the span, so that the figures can name its trace.
             self._duration.record(time.perf_counter() - started, labels)
 
@@ -103,7 +104,7 @@ def _route_of(scope: Scope) -> str:
 def _describe(current: Span, method: str, route: str, status: int) -> None:
     if not current.is_recording():
         return
-    current.update_name(f"{method} {route}")
-    current.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+    current.update_name(semantics.served(method, route))
+    current.set_attributes({semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: status})
     if status >= 500:
         current.set_status(Status(StatusCode.ERROR))
