@@ -1,19 +1,11 @@
-"""Traces as they are kept for looking at them on this machine, and the attributes by which spans are told apart."""
+"""Traces as they are kept for looking at them on this machine."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
 from contracts.messages import Message
-
-# Whose work a span is; one without it belongs to nobody and is not kept.
-ATTRIBUTE_TENANT: Final = "rag.tenant"
-# When the message was stored in its stream, or the request reached the process (RFC 3339); the span starts later.
-ATTRIBUTE_QUEUED_AT: Final = "rag.message.queued_at"
-ATTRIBUTE_DELIVERIES: Final = "rag.message.deliveries"
-ATTRIBUTE_ERROR_TYPE: Final = "error.type"
-ATTRIBUTE_DESTINATION: Final = "messaging.destination.template"
 
 TraceId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 SpanKindName = Literal["internal", "server", "client", "producer", "consumer"]

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, Sampler, T
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from contracts.traces import ATTRIBUTE_ERROR_TYPE, ATTRIBUTE_TENANT
+from shared import semantics
 from shared.errors import Rejected
 from shared.exposition import ExemplarReader
 from shared.settings import PlatformSettings
@@ -27,7 +27,7 @@ from shared.version import VERSION
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
-_TENANT = otel_context.create_key("rag.tenant")
+_TENANT = otel_context.create_key(semantics.TENANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,13 @@ class TenantOfSpans(SpanProcessor):
         """Take the tenant over from the context that the span starts in."""
         tenant = otel_context.get_value(_TENANT, parent_context)
         if isinstance(tenant, str):
-            span.set_attribute(ATTRIBUTE_TENANT, tenant)
+            span.set_attribute(semantics.TENANT, tenant)
 
 
 def bind_tenant(tenant: str) -> None:
     """Say whose work the rest of this task is, and the span that is current now."""
     otel_context.attach(otel_context.set_value(_TENANT, tenant))
-    trace.get_current_span().set_attribute(ATTRIBUTE_TENANT, tenant)
+    trace.get_current_span().set_attribute(semantics.TENANT, tenant)
 
 
 def current_tenant() -> str | None:
@@ -172,7 +172,7 @@ def detached_span(
 
 def mark_failed(current: Span, error: Exception) -> None:
     """Say what ended a span; that a caller asked for what is not there, or may not be, is no failure of the step."""
-    current.set_attribute(ATTRIBUTE_ERROR_TYPE, type(error).__name__)
+    current.set_attribute(semantics.ERROR_TYPE, type(error).__name__)
     if not isinstance(error, Rejected):
         current.set_status(Status(StatusCode.ERROR, type(error).__name__))
 

@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind, Tracer
 
 from services.agent.llm import ChatRequest, Completion, LanguageModel
 from services.agent.metrics import AgentMetrics
+from shared import semantics
 from shared.errors import PlatformError
 from shared.telemetry import detached_span
 
@@ -44,7 +45,7 @@ class ObservedLanguageModel:
         """Yield pieces of text as they come and the completion last; see `LanguageModel`."""
         started, first, outcome = time.perf_counter(), True, "abandoned"
         attributes = _attributes(self.name, request)
-        with detached_span(self._tracer, f"chat {self.name}", SpanKind.CLIENT, attributes=attributes) as span:
+        with detached_span(self._tracer, semantics.chat(self.name), SpanKind.CLIENT, attributes=attributes) as span:
             try:
                 async with aclosing(self._model.stream(request, deadline=deadline)) as pieces:
                     async for piece in pieces:
@@ -66,19 +67,19 @@ class ObservedLanguageModel:
         self._metrics.tokens.add(usage.input_tokens, {"direction": "input"})
         self._metrics.tokens.add(usage.output_tokens, {"direction": "output"})
         self._metrics.cost.add(usage.cost)
-        span.set_attribute("gen_ai.usage.input_tokens", usage.input_tokens)
-        span.set_attribute("gen_ai.usage.output_tokens", usage.output_tokens)
-        span.set_attribute("gen_ai.response.finish_reasons", [completion.finish])
+        span.set_attribute(semantics.GEN_AI_INPUT_TOKENS, usage.input_tokens)
+        span.set_attribute(semantics.GEN_AI_OUTPUT_TOKENS, usage.output_tokens)
+        span.set_attribute(semantics.GEN_AI_FINISH, [completion.finish])
 
 
 def _attributes(model: str, request: ChatRequest) -> dict[str, Any]:
     attributes: dict[str, Any] = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": model,
-        "gen_ai.request.max_tokens": request.max_output_tokens,
-        "gen_ai.request.temperature": request.temperature,
+        semantics.GEN_AI_OPERATION: "chat",
+        semantics.GEN_AI_PROVIDER: "openai",
+        semantics.GEN_AI_MODEL: model,
+        semantics.GEN_AI_MAX_TOKENS: request.max_output_tokens,
+        semantics.GEN_AI_TEMPERATURE: request.temperature,
     }
     if request.prompt_version:
-        attributes["rag.prompt.version"] = request.prompt_version
+        attributes[semantics.PROMPT_VERSION] = request.prompt_version
     return attributes

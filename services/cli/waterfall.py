@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from contracts.traces import ATTRIBUTE_DELIVERIES, ATTRIBUTE_ERROR_TYPE, ATTRIBUTE_QUEUED_AT
+from shared import semantics
 
 Span = Mapping[str, Any]
 
@@ -59,9 +59,9 @@ class Row:
     def remarks(self) -> str:
         """Return what the bar cannot show: the kind of error, and that it was not the first try."""
         attributes = self.span.get("attributes") or {}
-        tries = attributes.get(ATTRIBUTE_DELIVERIES)
+        tries = attributes.get(semantics.DELIVERIES)
         parts = [
-            str(attributes[ATTRIBUTE_ERROR_TYPE]) if ATTRIBUTE_ERROR_TYPE in attributes else "",
+            str(attributes[semantics.ERROR_TYPE]) if semantics.ERROR_TYPE in attributes else "",
             f"delivery {tries}" if isinstance(tries, int) and tries > 1 else "",
         ]
         return ", ".join(part for part in parts if part)
@@ -118,7 +118,7 @@ def _row(span: Span, depth: int, *, orphan: bool) -> Row:
 
 
 def _waited(span: Span, start: datetime) -> timedelta:
-    queued = (span.get("attributes") or {}).get(ATTRIBUTE_QUEUED_AT)
+    queued = (span.get("attributes") or {}).get(semantics.QUEUED_AT)
     try:
         return max(start - datetime.fromisoformat(queued), _NO_TIME) if isinstance(queued, str) else _NO_TIME
     except (ValueError, TypeError):

@@ -9,6 +9,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.problems import internal_error
+from shared import semantics
 from shared.logs import get_logger
 from shared.telemetry import current_trace_id, span, unrecorded_span
 
@@ -18,6 +19,8 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 UNMATCHED_ROUTE: Final = "unmatched"
 # Probes come every second, and looking at traces shall not make new ones, unless the caller has begun one himself.
 UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces")
+# Routes of a process's own, which are templates themselves; the framework names those of the API alone.
+_OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})
 # The buckets that OpenTelemetry's conventions advise for this metric.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0)
 _TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
@@ -52,9 +55,9 @@ class Edge:
         with self._span(scope, method) as current:
             answer = _Answer(send, current_trace_id())
             await self._serve(scope, receive, answer)
-            route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
+            route = _route_of(scope)
             _describe(current, method, route, answer.status)
-            labels = {"http.request.method": method, "http.route": route, "http.response.status_code": answer.status}
+            labels = {semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: answer.status}
             # Within the span, so that the figures can name its trace.
             self._duration.record(time.perf_counter() - started, labels)
 
@@ -92,10 +95,16 @@ def _trace_headers(scope: Scope) -> dict[str, str]:
     return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE_HEADERS}
 
 
+def _route_of(scope: Scope) -> str:
+    """Return the template of the route that served a request: never a path that a caller made up."""
+    found: str | None = getattr(scope.get("route"), "path", None)
+    return found or (scope["path"] if scope["path"] in _OWN_ROUTES else UNMATCHED_ROUTE)
+
+
 def _describe(current: Span, method: str, route: str, status: int) -> None:
     if not current.is_recording():
         return
-    current.update_name(f"{method} {route}")
-    current.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+    current.update_name(semantics.served(method, route))
+    current.set_attributes({semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: status})
     if status >= 500:
         current.set_status(Status(StatusCode.ERROR))

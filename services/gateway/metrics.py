@@ -21,16 +21,18 @@ class BacklogGauges:
         self._stale_seconds = STALE_SAMPLES * sample_seconds
         self._backlogs: Sequence[Backlog] = ()
         self._shown_at = 0.0
-        self._gauge(meter, "pending", "{message}", "Messages that were not delivered yet.", lambda one: one.pending)
-        self._gauge(meter, "ack_pending", "{message}", "Messages in work.", lambda one: one.in_work)
+        self._gauge(
+            meter, "rag.consumer.pending", "{message}", "Messages that were not delivered yet.", lambda one: one.pending
+        )
+        self._gauge(meter, "rag.consumer.ack_pending", "{message}", "Messages in work.", lambda one: one.in_work)
         self._gauge(
             meter,
-            "redelivered",
+            "rag.consumer.redelivered",
             "{message}",
             "Messages in work that came more than once.",
             lambda one: one.redelivered,
         )
-        self._gauge(meter, "backlog_age", "s", "Age of the oldest message that is not finished.", _age)
+        self._gauge(meter, "rag.consumer.backlog_age", "s", "Age of the oldest message that is not finished.", _age)
 
     def show(self, backlogs: Sequence[Backlog]) -> None:
         """Take over what was looked at now."""
@@ -42,7 +44,7 @@ class BacklogGauges:
                 return []
             return [Observation(read(backlog), _labels(backlog)) for backlog in self._backlogs]
 
-        meter.create_observable_gauge(f"rag.consumer.{name}", [observe], unit=unit, description=description)
+        meter.create_observable_gauge(name, [observe], unit=unit, description=description)
 
 
 class StreamMetrics:

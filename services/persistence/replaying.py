@@ -18,6 +18,7 @@ from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_streams import NatsStreams
 from services.persistence.read_pool import ReadPool
 from services.persistence.unit_of_work import GroupCommit
+from shared import semantics
 from shared.errors import Conflict, NotFound, Overloaded, PlatformError, Rejected, Retryable, StreamMoved, Unavailable
 from shared.logs import get_logger
 from shared.messaging.publishing import Published, Publisher
@@ -76,7 +77,7 @@ class Replays:
         try:
             letter = await self._pool.run(partial(letters.find, tenant=tenant, sequence=sequence))
             document = await self._pool.run(partial(letters.document_of, letter=letter))
-            with span(self._tracer, "replay dead letter", links=links_to(letter.traceparent)):
+            with span(self._tracer, semantics.REPLAY, links=links_to(letter.traceparent)):
                 outcome = _replayed(letter, document, await self._send(letter))
         except NotFound as error:
             return _not_replayed(sequence, "missing", error)

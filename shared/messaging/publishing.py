@@ -16,6 +16,7 @@ from contracts import subjects
 from contracts.codec import content_type, encode
 from contracts.facts import SUBJECT_OF_FACT, DocumentFact
 from contracts.messages import Fact, Message
+from shared import semantics
 from shared.errors import Overloaded, Rejected, StreamMoved, Unavailable
 from shared.messaging.spans import send_span
 from shared.telemetry import inject_context
@@ -103,7 +104,7 @@ class Publisher:
         """
         common = {subjects.HEADER_TENANT: tenant, subjects.HEADER_CONTENT_TYPE: content_type(type(messages[0]))}
         with send_span(self._tracer, subjects.template_of(subject), tenant) as sending:
-            sending.set_attribute("messaging.batch.message_count", len(messages))
+            sending.set_attribute(semantics.MESSAGE_COUNT, len(messages))
             inject_context(common)
             payloads = [encode(message) for message in messages]
             firsts = [{**common, **headers}, *(dict(common) for _ in payloads[1:])]

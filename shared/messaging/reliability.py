@@ -15,7 +15,7 @@ from opentelemetry.trace import Status, StatusCode, Tracer
 
 from contracts import subjects
 from contracts.topology import CONSUMERS, Consumer
-from contracts.traces import ATTRIBUTE_ERROR_TYPE
+from shared import semantics
 from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
@@ -144,7 +144,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         ):
             outcome = await self._settle(call_next, msg, delivery, consumer)
             if outcome != DONE:
-                current.set_attribute("rag.message.outcome", outcome)
+                current.set_attribute(semantics.MESSAGE_OUTCOME, outcome)
             # Within the span, so that the figures can name its trace.
             self._record(delivery, outcome, time.perf_counter() - started)
 
@@ -245,6 +245,6 @@ def _log_failure(error: Exception, decision: Decision, delivery: Delivery) -> No
 def _mark(error: Exception, decision: Decision) -> None:
     """Say on the span what ended it: one that takes its error for an answer would look as if all were well."""
     current = trace.get_current_span()
-    current.set_attribute(ATTRIBUTE_ERROR_TYPE, reason_of(error).code)
+    current.set_attribute(semantics.ERROR_TYPE, reason_of(error).code)
     if decision.action in (Action.RETRY, Action.DEAD):
         current.set_status(Status(StatusCode.ERROR, reason_of(error).code))

@@ -12,7 +12,7 @@ from typing import Final
 from opentelemetry.trace import Span, SpanKind, Tracer
 
 from contracts import subjects
-from contracts.traces import ATTRIBUTE_DELIVERIES, ATTRIBUTE_DESTINATION, ATTRIBUTE_QUEUED_AT
+from shared import semantics
 from shared.errors import InvalidMessage
 from shared.messaging.delivery import Delivery
 from shared.telemetry import span
@@ -23,7 +23,7 @@ _MAX_ID_CHARACTERS: Final = 300
 def send_span(tracer: Tracer, template: str, tenant: str) -> AbstractContextManager[Span]:
     """Return the span of publishing a message, of the sender's trace."""
     attributes = _attributes("send", "send", template)
-    return span(tracer, f"send {template}", SpanKind.PRODUCER, attributes=attributes, tenant=tenant or None)
+    return span(tracer, semantics.sent(template), SpanKind.PRODUCER, attributes=attributes, tenant=tenant or None)
 
 
 def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[Span]:
@@ -31,15 +31,15 @@ def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[S
     template = subjects.template_of(delivery.subject)
     attributes = {
         **_attributes("process", "process", template),
-        "messaging.consumer.group.name": delivery.consumer,
-        ATTRIBUTE_DELIVERIES: delivery.deliveries,
-        ATTRIBUTE_QUEUED_AT: _rfc3339(delivery.published_at),
+        semantics.CONSUMER_GROUP: delivery.consumer,
+        semantics.DELIVERIES: delivery.deliveries,
+        semantics.QUEUED_AT: _rfc3339(delivery.published_at),
     }
     if identity := delivery.headers.get(subjects.HEADER_MESSAGE_ID):
-        attributes["messaging.message.id"] = identity[:_MAX_ID_CHARACTERS]
+        attributes[semantics.MESSAGE_ID] = identity[:_MAX_ID_CHARACTERS]
     return span(
         tracer,
-        f"process {template}",
+        semantics.processed(template),
         SpanKind.CONSUMER,
         headers=delivery.headers,
         attributes=attributes,
@@ -50,7 +50,9 @@ def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[S
 def request_span(tracer: Tracer, subject: str) -> AbstractContextManager[Span]:
     """Return the span of asking another service and waiting for its reply."""
     template = subjects.template_of(subject)
-    return span(tracer, f"request {template}", SpanKind.CLIENT, attributes=_attributes("request", "send", template))
+    return span(
+        tracer, semantics.requested(template), SpanKind.CLIENT, attributes=_attributes("request", "send", template)
+    )
 
 
 def respond_span(
@@ -58,11 +60,11 @@ def respond_span(
 ) -> AbstractContextManager[Span]:
     """Return the span of answering a request that reached this process at `received_at` (unix seconds)."""
     template = subjects.template_of(subject)
-    attributes = {**_attributes("respond", "process", template), ATTRIBUTE_QUEUED_AT: _rfc3339(received_at)}
+    attributes = {**_attributes("respond", "process", template), semantics.QUEUED_AT: _rfc3339(received_at)}
     tenant = headers.get(subjects.HEADER_TENANT, "")
     return span(
         tracer,
-        f"respond {template}",
+        semantics.responded(template),
         SpanKind.SERVER,
         headers=headers,
         attributes=attributes,
@@ -72,10 +74,10 @@ def respond_span(
 
 def _attributes(name: str, kind: str, template: str) -> dict[str, str | int]:
     return {
-        "messaging.system": "nats",
-        "messaging.operation.name": name,
-        "messaging.operation.type": kind,
-        ATTRIBUTE_DESTINATION: template,
+        semantics.MESSAGING_SYSTEM: "nats",
+        semantics.MESSAGING_OPERATION: name,
+        semantics.MESSAGING_OPERATION_TYPE: kind,
+        semantics.DESTINATION: template,
     }
 
 

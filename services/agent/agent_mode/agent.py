@@ -23,6 +23,7 @@ from services.agent.events import AnswerEvents
 from services.agent.llm import LanguageModel
 from services.agent.metrics import AgentMetrics
 from services.agent.patience import Ask
+from shared import semantics
 from shared.telemetry import span
 
 # Rather too many tokens than too few, as in `tokens.py`.
@@ -72,17 +73,17 @@ class ToolAgent:
 
     async def answer(self, question: AskQuestion, events: AnswerEvents, deadline: float | None) -> Answer:
         """Return the answer after sending its steps and its text; raises shared.errors when there can be none."""
-        attributes = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "rag"}
-        with span(self._parts.tracer, "invoke_agent rag", attributes=attributes) as current:
+        attributes = {semantics.GEN_AI_OPERATION: "invoke_agent", semantics.GEN_AI_AGENT: "rag"}
+        with span(self._parts.tracer, semantics.agent("rag"), attributes=attributes) as current:
             checkpoint = await self._parts.checkpoints.open(question.query_id, question.tenant)
             loop = checkpoint.loop or Loop(started_at=time.time())
-            current.set_attribute("rag.agent.resumed_turns", len(loop.turns))
+            current.set_attribute(semantics.RESUMED_TURNS, len(loop.turns))
             tools = await self._parts.toolbox.tools_for(question)
             run = Run(self._parts, question, events, checkpoint, tools, loop, deadline)
             answer = await run.answer()
-            current.set_attribute("gen_ai.usage.input_tokens", int(answer.usage["input_tokens"]))
-            current.set_attribute("gen_ai.usage.output_tokens", int(answer.usage["output_tokens"]))
-            current.set_attribute("rag.agent.steps", len(answer.steps))
+            current.set_attribute(semantics.GEN_AI_INPUT_TOKENS, int(answer.usage["input_tokens"]))
+            current.set_attribute(semantics.GEN_AI_OUTPUT_TOKENS, int(answer.usage["output_tokens"]))
+            current.set_attribute(semantics.AGENT_STEPS, len(answer.steps))
         return answer
 
     async def forget(self, query_id: str) -> None:

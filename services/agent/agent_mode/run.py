@@ -22,6 +22,7 @@ from services.agent.llm import ChatRequest, Completion, ContextTooLong, LlmRefus
 from services.agent.packing import context_budget
 from services.agent.prompts import boundary_mark
 from services.agent.writer import nothing_found
+from shared import semantics
 from shared.errors import DeadlineExpired, Unavailable
 from shared.telemetry import span
 
@@ -192,8 +193,8 @@ class Run:
         plan = planned(self._loop, place, self._tools, self._limits.calls_per_turn)
         # A name that the model made up must not become a label or the name of a span.
         name = call.name if call.name in self._tools else "unknown"
-        attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
-        with span(self._parts.tracer, f"execute_tool {name}", SpanKind.INTERNAL, attributes=attributes) as current:
+        attributes = {semantics.GEN_AI_OPERATION: "execute_tool", semantics.GEN_AI_TOOL: name}
+        with span(self._parts.tracer, semantics.tool(name), SpanKind.INTERNAL, attributes=attributes) as current:
             if isinstance(plan, ToolResult):
                 result = plan
             else:

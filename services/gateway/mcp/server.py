@@ -33,6 +33,7 @@ from services.gateway.gateway import Gateway
 from services.gateway.mcp.texts import failure_text
 from services.gateway.mcp.tool import Call, Outcome, Tool
 from services.gateway.problems import RequestProblem
+from shared import semantics
 from shared.errors import PlatformError, RemoteFault
 from shared.logs import get_logger
 from shared.telemetry import current_trace_id, span
@@ -119,8 +120,8 @@ class McpServer:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"there is no tool {params.name!r}; there are {', '.join(self._tools)}")
-        attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": tool.name}
-        with span(self._tracer, f"execute_tool {tool.name}", attributes=attributes) as current:
+        attributes = {semantics.GEN_AI_OPERATION: "execute_tool", semantics.GEN_AI_TOOL: tool.name}
+        with span(self._tracer, semantics.tool(tool.name), attributes=attributes) as current:
             try:
                 outcome = await tool.run(_call_in(context), tool.read(params.arguments or {}))
             except PlatformError as error:
@@ -151,7 +152,7 @@ def _succeeded(outcome: Outcome) -> CallToolResult:
 
 
 def _failed(error: PlatformError, current: Span) -> CallToolResult:
-    current.set_attribute("error.type", error.error_code)
+    current.set_attribute(semantics.ERROR_TYPE, error.error_code)
     current.set_status(Status(StatusCode.ERROR))
     return CallToolResult(content=[TextContent(text=failure_text(error, current_trace_id()))], is_error=True)
 

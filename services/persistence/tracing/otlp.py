@@ -11,8 +11,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from contracts import subjects
-from contracts.traces import ATTRIBUTE_DESTINATION, ATTRIBUTE_TENANT
 from services.persistence.tracing.span import KeptSpan
+from shared import semantics
 from shared.errors import InvalidMessage
 
 MAX_NAME_CHARACTERS: Final = 200
@@ -57,7 +57,7 @@ def spans_in(request: ExportTraceServiceRequest) -> Iterator[KeptSpan | None]:
 
 def _kept(span: Span, service: str, instance: str | None) -> KeptSpan | None:
     attributes = _attributes(span.attributes)
-    tenant = attributes.pop(ATTRIBUTE_TENANT, None)
+    tenant = attributes.pop(semantics.TENANT, None)
     if not isinstance(tenant, str) or not subjects.TENANT_PATTERN.match(tenant) or not _is_possible(span):
         return None
     failed = span.status.code == Status.STATUS_CODE_ERROR
@@ -87,7 +87,7 @@ def _kept(span: Span, service: str, instance: str | None) -> KeptSpan | None:
         start_ns=start,
         end_ns=end,
         failed=failed,
-        bulk=attributes.get(ATTRIBUTE_DESTINATION) == subjects.INGEST_TEMPLATE,
+        bulk=attributes.get(semantics.DESTINATION) == subjects.INGEST_TEMPLATE,
         body=body,
     )
 

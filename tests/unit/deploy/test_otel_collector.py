@@ -58,7 +58,7 @@ def test_errors_and_slow_traces_are_always_kept(config: dict[str, Any]) -> None:
 
 
 def test_policies_ask_for_names_that_spans_have(config: dict[str, Any]) -> None:
-    known = {traces.ATTRIBUTE_DELIVERIES: None, traces.ATTRIBUTE_DESTINATION: [subjects.QUERIES_ASK]}
+    known = {traces.semantics.DELIVERIES: None, traces.semantics.DESTINATION: [subjects.QUERIES_ASK]}
     asked = [policy[policy["type"]] for policy in policies(config) if policy["type"].endswith("_attribute")]
     assert {one["key"] for one in asked} == set(known)
     assert [one["values"] for one in asked if "values" in one] == [[subjects.QUERIES_ASK]]

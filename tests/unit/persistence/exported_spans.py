@@ -9,9 +9,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from contracts.traces import ATTRIBUTE_DESTINATION, ATTRIBUTE_TENANT
 from services.persistence.tracing.otlp import spans_in
 from services.persistence.tracing.span import KeptSpan
+from shared import semantics
 
 MILLISECOND = 1_000_000
 NOW = time.time_ns()
@@ -38,8 +38,8 @@ def exported(
     """Return a span; `at_ms` is when it began, from the start of the tests."""
     start = NOW + at_ms * MILLISECOND
     texts = {
-        **({ATTRIBUTE_TENANT: tenant} if tenant is not None else {}),
-        **({ATTRIBUTE_DESTINATION: "rag.v1.ingest.{tenant}"} if bulk else {}),
+        **({semantics.TENANT: tenant} if tenant is not None else {}),
+        **({semantics.DESTINATION: "rag.v1.ingest.{tenant}"} if bulk else {}),
         **(attributes or {}),
     }
     return Span(

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Tracer
 
-from contracts.traces import ATTRIBUTE_TENANT
+from shared import semantics
 from shared.errors import NotFound, Unavailable
 from shared.messaging.delivery import Delivery
 from shared.messaging.spans import process_span, respond_span
@@ -61,7 +61,7 @@ def test_a_trace_header_that_names_no_span_is_no_link(traceparent: str | None) -
 
 
 def tenants(recorded: InMemorySpanExporter) -> dict[str, object]:
-    return {one.name: (one.attributes or {}).get(ATTRIBUTE_TENANT) for one in recorded.get_finished_spans()}
+    return {one.name: (one.attributes or {}).get(semantics.TENANT) for one in recorded.get_finished_spans()}
 
 
 def test_a_span_and_those_below_it_know_whose_work_they_are(tracer: Tracer, recorded: InMemorySpanExporter) -> None:
@@ -93,7 +93,7 @@ def test_the_tenant_of_a_message_is_what_its_subject_says(tracer: Tracer, record
     [found] = [one for one in recorded.get_finished_spans() if one.name == "process rag.v1.ingest.{tenant}"]
     assert tenants(recorded) == {"below": "acme", "process rag.v1.ingest.{tenant}": "acme"}
     assert dict(found.attributes or {}) == {
-        ATTRIBUTE_TENANT: "acme",
+        semantics.TENANT: "acme",
         "messaging.system": "nats",
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
