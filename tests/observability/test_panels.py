@@ -41,6 +41,7 @@ NEVER_HERE = {
     "rag_work_expired_total": "nobody gives up waiting",
     "rag_agent_budget_ends_total": "no budget is spent",
     "rag_parser_early_total": "there is one tenant",
+    "rag:messages_waiting_in_place:sum": "nothing is away for long and no queue is full; tests/outages sees to that",
     "ALERTS": "nothing has to be wrong for long enough",
 }
 
@@ -59,7 +60,6 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningPla
             try:
                 for number in range(2):
                     traffic.round(number)
-                traffic.lock_the_database()
                 traffic.restart_a_stage_in_the_middle()
                 traffic.lose_the_cache()
                 traffic.round(2)
@@ -118,7 +118,6 @@ def test_every_figure_that_a_panel_shows_exists_not_only_the_zero_in_its_place(s
 
 def test_everything_that_was_broken_is_seen_where_it_belongs(server: Prometheus) -> None:
     assert server.value("sum(max_over_time(rag:dead_letters_arrived:increase15m[3m]))") > 0
-    assert server.value('max_over_time(rag_messages_waiting_in_place{code="database_unavailable"}[5m])') > 0
     assert server.value("sum(rag_messages_redelivered_total)") > 0
     assert server.value('sum(rag_queries_duration_seconds_count{rag_outcome="failed"})') > 0
     assert server.value('sum(rag_queries_duration_seconds_count{rag_cached="true"})') > 0

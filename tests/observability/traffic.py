@@ -1,9 +1,7 @@
 """Everything that dashboards show, made to happen on a small platform: traffic, and what goes wrong."""
 
 import signal
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -50,14 +48,6 @@ class Traffic:
         for number in range(3):
             self._post("/v1/search", query=f"what nobody asked before, {number}")
         self._until("sum(rag_cache_failures_total) > 0", "calls of Redis have failed")
-
-    def lock_the_database(self) -> None:
-        """Hold the file of the database until messages wait for it."""
-        with closing(sqlite3.connect(self._platform.data / "rag.db", timeout=30, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            self._load({"id": "patient", "text": "A document that is recorded late."}, wait_s=0)
-            self._until("sum(rag_messages_waiting_in_place) > 0", "a message waits for the database")
-            other.execute("ROLLBACK")
 
     def restart_a_stage_in_the_middle(self) -> None:
         """End the parser while it works, so that what it had fetched comes again."""
