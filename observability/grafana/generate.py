@@ -98,6 +98,7 @@ def _target(place: int, query: tuple[str, str], kind: str) -> Json:
         "instant": instant,
         "range": not instant,
         "legendFormat": legend or "__auto",
+        "exemplar": kind == "timeseries" and "_bucket" in expression,
     }
 
 

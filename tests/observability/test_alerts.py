@@ -69,3 +69,12 @@ def test_no_promtool_test_is_about_an_alert_that_is_gone() -> None:
 def test_the_project_s_rules_are_where_the_configuration_looks_for_them() -> None:
     for name in ("prometheus.yml", "prometheus.local.yml"):
         assert "  - rules/*.yml\n" in (PROJECT / "observability" / "prometheus" / name).read_text()
+
+
+def test_the_readme_s_links_and_files_are_there() -> None:
+    folder = PROJECT / "observability"
+    text = (folder / "README.md").read_text()
+    named = re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+    assert len(named) >= 10
+    assert [name for name in named if not (folder / name).exists()] == []
+    assert all((PROJECT / path).exists() for path in re.findall(r"observability/[a-z./]+\.yml", text))

@@ -1,7 +1,10 @@
 """Every panel shows something: a real Prometheus scrapes a real `rag up` in which all of it happens."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 from observability.grafana import generate
 from tests.observability.alert_files import RUNBOOKS, alerts
 from tests.observability.traffic import Traffic
-from tests.platform_process import RunningPlatform, running_platform, wait_until
+from tests.platform_process import PROJECT, RunningPlatform, running_platform, wait_until
 from tests.prometheus_server import Prometheus, missing, prometheus
 from tests.redis_server import redis_server
 from tests.scripted_llm import scripted_llm
@@ -62,7 +65,6 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RunningPla
                     traffic.round(number)
                 traffic.restart_a_stage_in_the_middle()
                 traffic.lose_the_cache()
-                traffic.round(2)
             finally:
                 traffic.close()
             wait_until(lambda: server.query("rag_reconcile_age_seconds"), "database and index were compared", 60)
@@ -135,3 +137,33 @@ def test_the_queries_of_runbooks_can_be_asked(server: Prometheus) -> None:
         for block in re.findall(r"```promql\n(.*?)```", path.read_text(), re.DOTALL):
             for expression in block.splitlines():
                 server.query(expression)
+
+
+def commands() -> list[str]:
+    """Return the shell commands of all runbooks."""
+    blocks = [re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL) for path in RUNBOOKS.glob("*.md")]
+    return sorted({line for found in blocks for block in found for line in block.splitlines()})
+
+
+def test_the_commands_of_runbooks_work(stand: tuple[RunningPlatform, Prometheus]) -> None:
+    platform, _ = stand
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAG_URL": platform.url,
+        "RAG_DATA_DIR": str(platform.data),
+    }
+    assert len(commands()) >= 10
+    for command in commands():
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=PROJECT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        # 1 says that something is wrong with the platform, or that a model does not answer; 2 is a wrong command.
+        assert done.returncode in (0, 1), f"{command}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout.strip() or done.stderr.strip(), command

@@ -53,7 +53,7 @@ class Traffic:
         """End the parser while it works, so that what it had fetched comes again."""
 
         def came_again() -> bool:
-            many = [{"id": f"many-{n}", "text": f"{n} {FACTS[0]} " * 400} for n in range(100)]
+            many = [{"id": f"many-{n}", "text": f"{n} {FACTS[0]} " * 40} for n in range(60)]
             self._load(*many, wait_s=0)
             self._process("parser").send_signal(signal.SIGTERM)
             return self._seen("sum(rag_messages_redelivered_total) > 0", seconds=20)
