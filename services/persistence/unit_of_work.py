@@ -11,15 +11,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from opentelemetry.trace import Tracer
+from sqlalchemy import Connection, Engine, Transaction
 
 from services.persistence.database import is_disconnect, is_outage, unavailable
+from shared import semantics
+from shared.client_spans import database_span
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.telemetry import current_tenant, links_to
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -33,6 +38,7 @@ class _Waiting:
     key: str
     unit: Unit[Any]
     future: "asyncio.Future[Any]"
+    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,9 @@ class GroupCommit:
         max_batch: int,
         patience_seconds: float,
         committed: Callable[[int], None] = lambda _units: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._committed = committed
         self._engine = engine
         self._max_batch = max_batch
@@ -82,7 +90,7 @@ class GroupCommit:
             raise Unavailable("the service is stopping")
         future: asyncio.Future[T] = self._loop.create_future()
         # One thread per key, else two transactions could each wait for a document that the other holds.
-        self._queues[hash(key) % len(self._queues)].put(_Waiting(key, unit, future))
+        self._queues[hash(key) % len(self._queues)].put(_Waiting(key, unit, future, copy_context()))
         return await future
 
     async def close(self) -> None:
@@ -123,10 +131,21 @@ class GroupCommit:
         self.outage = reason
 
     def _in_one_transaction(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
-        with self._engine.connect() as connection, connection.begin():
+        with self._engine.connect() as connection, connection.begin() as transaction:
             # All processes lock documents in the same order, so that none waits for one that waits for it.
             ordered = sorted(batch, key=lambda waiting: waiting.key)
-            return [_run(connection, waiting) for waiting in ordered]
+            outcomes = [_run(connection, waiting) for waiting in ordered]
+            # Copied: the one of its unit runs once more when the commit fails.
+            batch[0].context.copy().run(self._commit_traced, transaction, batch)
+            return outcomes
+
+    def _commit_traced(self, transaction: Transaction, batch: Sequence[_Waiting]) -> None:
+        """Commit, as part of the first unit's trace; the span links the others of its tenant."""
+        own = current_tenant()
+        others = [waiting.context for waiting in batch[1:] if waiting.context.run(current_tenant) == own]
+        links = [link for context in others for link in context.run(links_to)]
+        with database_span(self._tracer, self._engine.dialect.name, semantics.COMMIT, links=links):
+            transaction.commit()
 
 
 def _take(queue: "SimpleQueue[_Waiting | None]", at_most: int) -> list[_Waiting]:
@@ -151,7 +170,7 @@ def _run(connection: Connection, waiting: _Waiting) -> _Outcome:
     # Plain statements: SQLAlchemy's nested transactions cost three times as much.
     connection.exec_driver_sql("SAVEPOINT unit")
     try:
-        outcome = _Outcome(waiting.future, result=waiting.unit(connection))
+        outcome = _Outcome(waiting.future, result=waiting.context.run(waiting.unit, connection))
     except Exception as error:  # The boundary of a unit: its caller is told, whatever it is.
         if is_disconnect(error):
             raise
