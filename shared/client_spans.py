@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, Tracer
 
 from shared import semantics
-from shared.telemetry import span
+from shared.telemetry import is_recorded, span
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def client_span(
     tracer: Tracer | None, name: str, attributes: Mapping[str, Any], links: Sequence[Link] = ()
 ) -> Iterator[Span]:
     """Run a block inside the span of a call; without one where nothing is recorded."""
-    if tracer is None or not trace.get_current_span().is_recording():
+    if tracer is None or not is_recorded():
         yield INVALID_SPAN
         return
     with span(tracer, name, SpanKind.CLIENT, attributes=attributes) as current:

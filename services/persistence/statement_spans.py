@@ -4,13 +4,12 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Tracer
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from shared import semantics
-from shared.telemetry import current_tenant, mark_failed
+from shared.telemetry import current_tenant, is_recorded, mark_failed
 
 _SPANNED: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"})
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?(\w+)", re.IGNORECASE)
@@ -23,7 +22,7 @@ def trace_statements(engine: Engine, tracer: Tracer) -> None:
     def begin(_connection: Any, _cursor: Any, text: str, _parameters: Any, context: Any, _many: bool) -> None:
         context.rag_span = None
         operation, table = described(text)
-        if operation in _SPANNED and trace.get_current_span().is_recording():
+        if operation in _SPANNED and is_recorded():
             context.rag_span = _started(tracer, system, operation, table)
 
     def end(_connection: Any, _cursor: Any, _text: str, _parameters: Any, context: Any, _many: bool) -> None:

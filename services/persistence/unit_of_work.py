@@ -11,20 +11,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from opentelemetry.trace import Tracer
-from sqlalchemy import Connection, Engine, Transaction
+from opentelemetry.trace import Link, Tracer
+from sqlalchemy import Connection, Engine
 
 from services.persistence.database import is_disconnect, is_outage, unavailable
 from shared import semantics
 from shared.client_spans import database_span
 from shared.errors import Unavailable
 from shared.logs import get_logger
-from shared.telemetry import current_tenant, links_to
+from shared.telemetry import current_tenant, is_recorded, links_to
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -131,21 +132,28 @@ class GroupCommit:
         self.outage = reason
 
     def _in_one_transaction(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
-        with self._engine.connect() as connection, connection.begin() as transaction:
+        with self._engine.connect() as connection, ExitStack() as transaction:
+            transaction.enter_context(connection.begin())
             # All processes lock documents in the same order, so that none waits for one that waits for it.
             ordered = sorted(batch, key=lambda waiting: waiting.key)
             outcomes = [_run(connection, waiting) for waiting in ordered]
-            # Copied: the one of its unit runs once more when the commit fails.
-            batch[0].context.copy().run(self._commit_traced, transaction, batch)
+            self._commit_traced(transaction, [waiting.context for waiting in batch])
             return outcomes
 
-    def _commit_traced(self, transaction: Transaction, batch: Sequence[_Waiting]) -> None:
-        """Commit, as part of the first unit's trace; the span links the others of its tenant."""
-        own = current_tenant()
-        others = [waiting.context for waiting in batch[1:] if waiting.context.run(current_tenant) == own]
-        links = [link for context in others for link in context.run(links_to)]
+    def _commit_traced(self, transaction: ExitStack, contexts: Sequence[Context]) -> None:
+        """Commit, as part of the first trace that is recorded; the span links the others of its tenant."""
+        recorded = [context for context in contexts if context.run(is_recorded)]
+        if not recorded:
+            transaction.close()
+            return
+        whose = recorded[0].run(current_tenant)
+        same = [context for context in recorded[1:] if context.run(current_tenant) == whose]
+        links = [link for context in same for link in context.run(links_to)]
+        recorded[0].run(self._commit_linked, transaction, links)
+
+    def _commit_linked(self, transaction: ExitStack, links: Sequence[Link]) -> None:
         with database_span(self._tracer, self._engine.dialect.name, semantics.COMMIT, links=links):
-            transaction.commit()
+            transaction.close()
 
 
 def _take(queue: "SimpleQueue[_Waiting | None]", at_most: int) -> list[_Waiting]:
