@@ -184,6 +184,11 @@ def links_to(*traceparents: str | None) -> list[Link]:
     return [Link(one) for one in (*spans, trace.get_current_span().get_span_context()) if one.is_valid]
 
 
+def is_recorded() -> bool:
+    """Tell whether anybody will see the current span."""
+    return trace.get_current_span().is_recording()
+
+
 def current_trace_id() -> str:
     """Return the trace id of the current span as 32 hex digits (zeros outside any span)."""
     return format(trace.get_current_span().get_span_context().trace_id, "032x")

@@ -82,7 +82,7 @@ def _answer_cache(
     if not settings.answer_cache:
         return None
     metrics = CacheMetrics(service.telemetry.meter)
-    cache = build_cache(settings, metrics)
+    cache = build_cache(settings, metrics, service.telemetry.tracer)
     stack.push_async_callback(cache.close)
     service.health.checks["cache"] = cache.describe
     return AnswerCache(

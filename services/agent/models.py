@@ -42,6 +42,7 @@ def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetric
         counter=counter_for(settings.llm_tokenizer),
         patience=Patience(settings.llm_first_token_seconds, settings.llm_idle_seconds, settings.llm_timeout_seconds),
         prices=Prices(settings.llm_input_price, settings.llm_output_price),
+        tracer=tracer,
     )
     return ResilientLanguageModel(
         ObservedLanguageModel(remote, tracer, metrics),

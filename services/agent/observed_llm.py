@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from opentelemetry.trace import Span, SpanKind, Tracer
+from opentelemetry.trace import Span, SpanKind, Tracer, use_span
 
 from services.agent.llm import ChatRequest, Completion, LanguageModel
 from services.agent.metrics import AgentMetrics
@@ -48,7 +48,7 @@ class ObservedLanguageModel:
         with detached_span(self._tracer, semantics.chat(self.name), SpanKind.CLIENT, attributes=attributes) as span:
             try:
                 async with aclosing(self._model.stream(request, deadline=deadline)) as pieces:
-                    async for piece in pieces:
+                    async for piece in _waited_for_inside(span, pieces):
                         if first:
                             self._metrics.first_token.record(time.perf_counter() - started)
                             first = False
@@ -70,6 +70,16 @@ class ObservedLanguageModel:
         span.set_attribute(semantics.GEN_AI_INPUT_TOKENS, usage.input_tokens)
         span.set_attribute(semantics.GEN_AI_OUTPUT_TOKENS, usage.output_tokens)
         span.set_attribute(semantics.GEN_AI_FINISH, [completion.finish])
+
+
+async def _waited_for_inside(span: Span, pieces: AsyncGenerator[str | Completion]) -> AsyncGenerator[str | Completion]:
+    """Yield pieces; what is done to get each of them is part of the span."""
+    while True:
+        with use_span(span, record_exception=False, set_status_on_exception=False):
+            piece = await anext(pieces, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _attributes(model: str, request: ChatRequest) -> dict[str, Any]:

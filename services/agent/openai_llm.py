@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import openai
 import orjson
+from opentelemetry.trace import Tracer
 from pydantic import SecretStr
 
 from services.agent.event_data import EventData, EventTooLong
@@ -28,6 +29,7 @@ from services.agent.llm import (
 )
 from services.agent.tokens import TokenCounter
 from shared.errors import DeadlineExpired
+from shared.openai_http import traced_http
 
 # A piece of an answer as it came: what it should hold, OpenAI's `ChatCompletionChunk` says.
 Chunk: TypeAlias = Mapping[str, Any]
@@ -83,12 +85,16 @@ class OpenAILanguageModel:
         counter: TokenCounter,
         patience: Patience,
         prices: Prices,
+        tracer: Tracer | None = None,
     ) -> None:
         self.name, self.window_tokens = name, window_tokens
         self._counter, self._patience, self._prices = counter, patience, prices
         # The client wants a key even where the server wants none.
         key = api_key.get_secret_value() if api_key else "none"
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=patience.whole)
+        http = traced_http(tracer)
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=key, max_retries=0, timeout=patience.whole, http_client=http
+        )
 
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text takes up."""

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from opentelemetry.trace import Tracer
 from pydantic import SecretStr
 
 from contracts import subjects, topology
@@ -28,8 +29,9 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
 
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
-        model = embedder if embedder is not None else await asyncio.to_thread(build_embedder, settings)
-        next_model = await asyncio.to_thread(build_next_embedder, settings)
+        tracer = service.telemetry.tracer
+        model = embedder if embedder is not None else await asyncio.to_thread(build_embedder, settings, tracer)
+        next_model = await asyncio.to_thread(build_next_embedder, settings, tracer)
         handlers = EmbedderHandlers(model, service.publisher, next_model, service.metrics.batch("embedder"))
 
         async def describe() -> dict[str, Any]:
@@ -51,20 +53,23 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
     return lifespan
 
 
-def build_embedder(settings: EmbedderSettings) -> Embedder:
+def build_embedder(settings: EmbedderSettings, tracer: Tracer | None = None) -> Embedder:
     """Return the embedder that the settings ask for; a local model's files are verified first."""
-    return _build(settings, settings.embedding, settings.embedding_api_key)
+    return _build(settings, settings.embedding, settings.embedding_api_key, tracer)
 
 
-def build_next_embedder(settings: EmbedderSettings) -> Embedder | None:
+def build_next_embedder(settings: EmbedderSettings, tracer: Tracer | None = None) -> Embedder | None:
     """Return the embedder of the model to switch to, if there is one."""
     model = settings.next_embedding
-    return _build(settings, model, settings.next_embedding_api_key) if model else None
+    return _build(settings, model, settings.next_embedding_api_key, tracer) if model else None
 
 
-def _build(settings: EmbedderSettings, model: EmbeddingModel, api_key: SecretStr | None) -> Embedder:
+def _build(
+    settings: EmbedderSettings, model: EmbeddingModel, api_key: SecretStr | None, tracer: Tracer | None
+) -> Embedder:
     if model.url:
-        return OpenAIEmbedding.connect(model, api_key, timeout_seconds=settings.embedding_timeout_seconds)
+        seconds = settings.embedding_timeout_seconds
+        return OpenAIEmbedding.connect(model, api_key, timeout_seconds=seconds, tracer=tracer)
     try:
         files = models.verify(model.name, settings.models_dir)
     except models.ModelError as error:

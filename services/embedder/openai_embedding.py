@@ -9,6 +9,7 @@ import numpy as np
 import openai
 import orjson
 from numpy.typing import NDArray
+from opentelemetry.trace import Tracer
 from pydantic import SecretStr
 
 from services.embedder.embedding import (
@@ -22,6 +23,7 @@ from services.embedder.embedding import (
     until,
 )
 from shared.errors import Misconfigured
+from shared.openai_http import traced_http
 from shared.settings import EmbeddingModel
 
 # The statuses that speak about the texts; any other failure is the server's or the operator's and may pass.
@@ -62,6 +64,7 @@ class OpenAIEmbedding:
         interactive_requests: int = 32,
         timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
         self.dimension, self.fingerprint, self.max_tokens = dimension, fingerprint, max_tokens
         self._model, self._clock = model, clock
@@ -72,12 +75,15 @@ class OpenAIEmbedding:
         self._timeout_seconds = timeout_seconds
         self._closed = False
         # One layer owns retries: the message's redelivery. The client wants a key even where the server wants none.
+        http = traced_http(tracer)
         self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=api_key or "none", max_retries=0, timeout=timeout_seconds
+            base_url=base_url, api_key=api_key or "none", max_retries=0, timeout=timeout_seconds, http_client=http
         )
 
     @classmethod
-    def connect(cls, model: EmbeddingModel, api_key: SecretStr | None, *, timeout_seconds: float) -> Self:
+    def connect(
+        cls, model: EmbeddingModel, api_key: SecretStr | None, *, timeout_seconds: float, tracer: Tracer | None = None
+    ) -> Self:
         """Return the embedder of a remote model; no connection is made before the first request."""
         if not model.url:
             raise Misconfigured("no remote embedding endpoint is set: set RAG_EMBEDDING_URL")
@@ -88,6 +94,7 @@ class OpenAIEmbedding:
             dimension=model.dimension,
             fingerprint=model.fingerprint,
             timeout_seconds=timeout_seconds,
+            tracer=tracer,
         )
 
     async def embed_passages(

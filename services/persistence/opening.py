@@ -3,6 +3,7 @@
 from services.persistence.database import Database, open_database
 from services.persistence.metrics import StatementMetrics
 from services.persistence.settings import PersistenceSettings
+from services.persistence.statement_spans import trace_statements
 from services.persistence.unit_of_work import GroupCommit
 from shared.service import Service
 
@@ -13,6 +14,7 @@ def open_measured(service: Service, settings: PersistenceSettings) -> Database:
     metrics = StatementMetrics(service.telemetry.meter)
     for engine in (database.writes, database.reads):
         metrics.watch(engine)
+        trace_statements(engine, service.telemetry.tracer)
     return database
 
 
@@ -24,4 +26,5 @@ def open_writer(database: Database, service: Service, settings: PersistenceSetti
         max_batch=settings.persistence_max_batch,
         patience_seconds=settings.persistence_outage_patience_seconds,
         committed=service.metrics.batch("persistence"),
+        tracer=service.telemetry.tracer,
     )

@@ -7,6 +7,7 @@ them would hold a thread for the whole patience with a silent server, and those 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -30,7 +31,7 @@ class ReadPool:
         """Return what a query returns; Unavailable when the database does not do its work."""
         if self._outage is not None and self._looking is not None and not self._looking.done():
             raise Unavailable(self._outage.message, code=self._outage.error_code, away=True)
-        running = asyncio.get_running_loop().run_in_executor(self._executor, self._run, query)
+        running = asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, self._run, query)
         # Not bound to whoever asks: a caller who has gone leaves the thread where it is.
         running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._looking = running

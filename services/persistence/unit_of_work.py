@@ -11,15 +11,21 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from opentelemetry.trace import Link, Tracer
 from sqlalchemy import Connection, Engine
 
 from services.persistence.database import is_disconnect, is_outage, unavailable
+from shared import semantics
+from shared.client_spans import database_span
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.telemetry import current_tenant, is_recorded, links_to
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -33,6 +39,7 @@ class _Waiting:
     key: str
     unit: Unit[Any]
     future: "asyncio.Future[Any]"
+    context: Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,9 @@ class GroupCommit:
         max_batch: int,
         patience_seconds: float,
         committed: Callable[[int], None] = lambda _units: None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._committed = committed
         self._engine = engine
         self._max_batch = max_batch
@@ -82,7 +91,7 @@ class GroupCommit:
             raise Unavailable("the service is stopping")
         future: asyncio.Future[T] = self._loop.create_future()
         # One thread per key, else two transactions could each wait for a document that the other holds.
-        self._queues[hash(key) % len(self._queues)].put(_Waiting(key, unit, future))
+        self._queues[hash(key) % len(self._queues)].put(_Waiting(key, unit, future, copy_context()))
         return await future
 
     async def close(self) -> None:
@@ -123,10 +132,28 @@ class GroupCommit:
         self.outage = reason
 
     def _in_one_transaction(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
-        with self._engine.connect() as connection, connection.begin():
+        with self._engine.connect() as connection, ExitStack() as transaction:
+            transaction.enter_context(connection.begin())
             # All processes lock documents in the same order, so that none waits for one that waits for it.
             ordered = sorted(batch, key=lambda waiting: waiting.key)
-            return [_run(connection, waiting) for waiting in ordered]
+            outcomes = [_run(connection, waiting) for waiting in ordered]
+            self._commit_traced(transaction, [waiting.context for waiting in batch])
+            return outcomes
+
+    def _commit_traced(self, transaction: ExitStack, contexts: Sequence[Context]) -> None:
+        """Commit, as part of the first trace that is recorded; the span links the others of its tenant."""
+        recorded = [context for context in contexts if context.run(is_recorded)]
+        if not recorded:
+            transaction.close()
+            return
+        whose = recorded[0].run(current_tenant)
+        same = [context for context in recorded[1:] if context.run(current_tenant) == whose]
+        links = [link for context in same for link in context.run(links_to)]
+        recorded[0].run(self._commit_linked, transaction, links)
+
+    def _commit_linked(self, transaction: ExitStack, links: Sequence[Link]) -> None:
+        with database_span(self._tracer, self._engine.dialect.name, semantics.COMMIT, links=links):
+            transaction.close()
 
 
 def _take(queue: "SimpleQueue[_Waiting | None]", at_most: int) -> list[_Waiting]:
@@ -151,7 +178,7 @@ def _run(connection: Connection, waiting: _Waiting) -> _Outcome:
     # Plain statements: SQLAlchemy's nested transactions cost three times as much.
     connection.exec_driver_sql("SAVEPOINT unit")
     try:
-        outcome = _Outcome(waiting.future, result=waiting.unit(connection))
+        outcome = _Outcome(waiting.future, result=waiting.context.run(waiting.unit, connection))
     except Exception as error:  # The boundary of a unit: its caller is told, whatever it is.
         if is_disconnect(error):
             raise

@@ -24,6 +24,7 @@ from services.retriever.generations import Generation
 from services.retriever.handlers import PassageEmbedding, RetrieverHandlers
 from services.retriever.indexing import Indexing
 from services.retriever.metrics import IndexGauges, SearchMetrics
+from services.retriever.observed_index import ObservedIndex
 from services.retriever.onnx_cross_encoder import OnnxCrossEncoder
 from services.retriever.opening import open_indexes
 from services.retriever.reindexing import Reindexing
@@ -45,9 +46,10 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         generations = await open_indexes(settings)
+        generations.observe(partial(ObservedIndex, tracer=service.telemetry.tracer))
         epochs = StoredEpochs(generations) if settings.qdrant_url else OwnEpochs(generations)
         metrics = CacheMetrics(service.telemetry.meter)
-        cache = build_cache(settings, metrics)
+        cache = build_cache(settings, metrics, service.telemetry.tracer)
         reranker = build_reranker(settings)
         bulk = Requester(service.client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
         embed_passages = PassageEmbedding(bulk)

@@ -5,8 +5,8 @@ went into the present one meanwhile; searches use the active index alone.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from services.retriever.index import IndexUnavailable, ModelMismatch, VectorIndex
@@ -95,6 +95,10 @@ class Generations:
     def active(self) -> Generation:
         """Return the index that searches use; IndexUnavailable when this process does not have it open."""
         return self._require_active()
+
+    def observe(self, wrap: Callable[[VectorIndex], VectorIndex]) -> None:
+        """Put something around every index that is open."""
+        self._opened = tuple(replace(each, index=wrap(each.index)) for each in self._opened)
 
     async def activate(self, generation: Generation) -> None:
         """Have searches use this index, here at once and on other replicas within a second."""

@@ -1,5 +1,7 @@
 """The cache that the settings name."""
 
+from opentelemetry.trace import Tracer
+
 from shared.caching.cache import Cache
 from shared.caching.memory_cache import MemoryCache
 from shared.caching.metrics import CacheMetrics
@@ -8,7 +10,7 @@ from shared.caching.settings import CacheSettings
 from shared.errors import Misconfigured
 
 
-def build_cache(settings: CacheSettings, metrics: CacheMetrics) -> Cache:
+def build_cache(settings: CacheSettings, metrics: CacheMetrics, tracer: Tracer | None = None) -> Cache:
     """Return Redis where one is named, else memory; nothing is connected yet. Misconfigured for a wrong address."""
     if settings.redis_url is None:
         return MemoryCache(settings.cache_memory_bytes)
@@ -18,6 +20,7 @@ def build_cache(settings: CacheSettings, metrics: CacheMetrics) -> Cache:
             timeout_seconds=settings.redis_timeout_seconds,
             retry_seconds=settings.redis_retry_seconds,
             failed=metrics.failed,
+            tracer=tracer,
         )
     except ValueError:
         # The words of the client may hold the password.

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from opentelemetry.trace import Tracer
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from shared.circuit import Circuit
+from shared.client_spans import database_span
 from shared.logs import get_logger
 
 log = get_logger(__name__)
@@ -27,7 +29,16 @@ class RedisCache:
     found or nothing kept. `failed` is called for every failure.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float, retry_seconds: float, failed: CountFailure) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        retry_seconds: float,
+        failed: CountFailure,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self._tracer = tracer
         # Callers wait for a free connection rather than fail; the limit below covers that as well.
         self._pool = BlockingConnectionPool.from_url(
             url,
@@ -48,18 +59,18 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """Return what is kept under a key; see `Cache`."""
-        found = await self._tried(self._reading, lambda: self._redis.get(key))
+        found = await self._tried(self._reading, "GET", lambda: self._redis.get(key))
         return found if isinstance(found, bytes) else None
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         """Keep a value; see `Cache`. One over a MiB is not kept."""
         if len(value) <= MAX_VALUE_BYTES:
             milliseconds = max(1, int(seconds * 1000))
-            await self._tried(self._writing, lambda: self._redis.set(key, value, px=milliseconds))
+            await self._tried(self._writing, "SET", lambda: self._redis.set(key, value, px=milliseconds))
 
     async def describe(self) -> dict[str, Any]:
         """Return whether Redis answers now, and takes what it is given."""
-        answers = await self._tried(self._reading, self._redis.ping)
+        answers = await self._tried(self._reading, "PING", self._redis.ping)
         return {"kind": "redis", "state": "ok" if answers and self._writing.closed else "away"}
 
     async def close(self) -> None:
@@ -67,12 +78,12 @@ class RedisCache:
         await self._redis.aclose()
         await self._pool.aclose()
 
-    async def _tried(self, circuit: Circuit, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def _tried(self, circuit: Circuit, command: str, call: Callable[[], Awaitable[T]]) -> T | None:
         if not circuit.admits():
             return None
         try:
             # The socket's own limit is for each read; an answer that trickles in would take for ever.
-            with circuit.watching():
+            with circuit.watching(), database_span(self._tracer, "redis", command):
                 async with asyncio.timeout(self._timeout_seconds):
                     found = await call()
         except Exception as error:  # Garbage where an answer should be breaks the client in ways of its own.

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,7 +108,7 @@ def test_prometheus_leads_from_a_bucket_to_a_trace_that_can_be_read(
             ("rag_queries_duration_seconds_bucket", "/v1/query"),
             ("messaging_process_duration_seconds_bucket", "/v1/documents"),
         ):
-            found = eventually(lambda metric=metric: exemplars(api, metric), lambda m=metric: f"no exemplar of {m}")
+            found = eventually(partial(exemplars, api, metric), partial("no exemplar of {}".format, metric))
             assert traces[path] in found, metric
     read = httpx.get(f"{platform.url}/v1/traces/{traces['/v1/query']}").raise_for_status().json()
     assert {"gateway", "agent", "retriever"} <= {span["service"] for span in read["spans"]}
@@ -116,7 +117,7 @@ def test_prometheus_leads_from_a_bucket_to_a_trace_that_can_be_read(
 def exemplars(api: httpx.Client, metric: str) -> set[str]:
     """Return the traces that Prometheus has for a metric."""
     now = time.time()
-    arguments = {"query": metric, "start": now - 600, "end": now + 60}
+    arguments: dict[str, str | float] = {"query": metric, "start": now - 600, "end": now + 60}
     series = api.get("/api/v1/query_exemplars", params=arguments).raise_for_status().json()["data"]
     return {one["labels"]["trace_id"] for each in series for one in each["exemplars"]}
 

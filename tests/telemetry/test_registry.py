@@ -143,7 +143,7 @@ def test_an_expression_is_read_as_prometheus_reads_it() -> None:
         unless {__name__="rag_messages_processed_total", colour="red"} offset 5m
     """
     assert names_in(expression) == {
-        "rag_messages_waiting_seconds_bucket",
+        "rag_loop_lag_seconds_bucket",
         "rag_nothing",
         "rag_messages_processed_total",
     }
