@@ -1,0 +1,90 @@
+"""One platform under traffic for all tests of telemetry: documents, a search, and an answer with a tool."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.platform_process import RunningPlatform, running_platform, wait_until
+from tests.redis_server import redis_server
+from tests.scripted_llm import Reply, ScriptedLlm, scripted_llm
+
+OWN_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+OWN_SPAN = "00f067aa0ba902b7"
+DOCUMENT_TEXT = "The zephyrine harbour of Lindby opened in 1887."
+SEARCHED = "harbour opening quokkaword"
+ASKED = "When did the harbour open, wallabyword?"
+LLM_KEY = "sk-planted-key-of-the-model"
+SECRETS = ("zephyrine", "quokkaword", "wallabyword", LLM_KEY)
+
+
+@dataclass
+class Traffic:
+    """What the platform was asked, by flow: trace ids, and how to look at them."""
+
+    platform: RunningPlatform
+    traces: dict[str, str] = field(default_factory=dict)
+    spans: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
+
+
+def ask(api: httpx.Client, llm: ScriptedLlm, traffic: Traffic) -> None:
+    """Send a document under a trace of its producer's, a search and a question."""
+    headers = {"traceparent": f"00-{OWN_TRACE}-{OWN_SPAN}-01"}
+    body = {"documents": [{"id": "harbour", "collection": "towns", "text": DOCUMENT_TEXT}]}
+    reply = api.post("/v1/documents", params={"wait_s": 60}, json=body, headers=headers)
+    assert [each["status"] for each in reply.json()["documents"]] == ["indexed"], reply.text
+    traffic.traces["ingest"] = reply.headers["X-Trace-Id"]
+    reply = api.post("/v1/search", json={"query": SEARCHED})
+    assert reply.json()["hits"], reply.text
+    traffic.traces["search"] = reply.headers["X-Trace-Id"]
+    llm.script.append(Reply(tool_calls=(("search_documents", {"query": "harbour"}),)))
+    llm.script.append(Reply(text="The harbour of Lindby opened in 1887 [1]."))
+    reply = api.post("/v1/query", json={"question": ASKED, "mode": "agent"})
+    assert reply.json()["answered"], reply.text
+    traffic.traces["agent"] = reply.headers["X-Trace-Id"]
+
+
+@pytest.fixture(scope="package")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
+    """A platform that has answered, with every span of its traces and the metrics of every process."""
+    data = tmp_path_factory.mktemp("platform")
+    with scripted_llm() as llm, redis_server() as redis:
+        settings = {
+            "RAG_LLM_BASE_URL": llm.url,
+            "RAG_LLM_MODEL": "scripted",
+            "RAG_LLM_API_KEY": LLM_KEY,
+            "RAG_REDIS_URL": redis.url,
+        }
+        with running_platform(data, **settings) as platform, httpx.Client(base_url=platform.url, timeout=90) as api:
+            found = Traffic(platform)
+            ask(api, llm, found)
+            for flow, trace_id in found.traces.items():
+                found.spans[flow] = whole_trace(api, trace_id)
+            found.metrics = {name: _metrics(url) for name, url in processes(platform).items()}
+            yield found
+
+
+def whole_trace(api: httpx.Client, trace_id: str) -> list[dict[str, Any]]:
+    """Return the spans of a trace once none comes any more."""
+
+    def complete() -> list[dict[str, Any]] | None:
+        trace = api.get(f"/v1/traces/{trace_id}").json()
+        return trace["spans"] if trace.get("complete") and trace["spans"] else None
+
+    spans: list[dict[str, Any]] = wait_until(complete, f"trace {trace_id} is complete", 60)
+    return spans
+
+
+def processes(platform: RunningPlatform) -> dict[str, str]:
+    """Return the address of each process's health port."""
+    found: dict[str, str] = platform.ready["health"]
+    return found
+
+
+def _metrics(url: str) -> str:
+    reply = httpx.get(f"{url}/metrics", timeout=30)
+    assert reply.status_code == 200
+    return reply.text
