@@ -1,5 +1,7 @@
 """One platform under traffic for all tests of telemetry: documents, a search, and an answer with a tool."""
 
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,12 +24,12 @@ SECRETS = ("zephyrine", "quokkaword", "wallabyword", LLM_KEY)
 
 @dataclass
 class Traffic:
-    """What the platform was asked, by flow: trace ids, and how to look at them."""
+    """What the platform was asked: traces and their spans by flow; what every process measured, by service."""
 
     platform: RunningPlatform
     traces: dict[str, str] = field(default_factory=dict)
     spans: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    metrics: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
 
 def ask(api: httpx.Client, llm: ScriptedLlm, traffic: Traffic) -> None:
@@ -37,6 +39,7 @@ def ask(api: httpx.Client, llm: ScriptedLlm, traffic: Traffic) -> None:
     reply = api.post("/v1/documents", params={"wait_s": 60}, json=body, headers=headers)
     assert [each["status"] for each in reply.json()["documents"]] == ["indexed"], reply.text
     traffic.traces["ingest"] = reply.headers["X-Trace-Id"]
+    assert api.get("/v1/documents/harbour", headers=headers).status_code == 200
     reply = api.post("/v1/search", json={"query": SEARCHED})
     assert reply.json()["hits"], reply.text
     traffic.traces["search"] = reply.headers["X-Trace-Id"]
@@ -63,7 +66,8 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
             ask(api, llm, found)
             for flow, trace_id in found.traces.items():
                 found.spans[flow] = whole_trace(api, trace_id)
-            found.metrics = {name: _metrics(url) for name, url in processes(platform).items()}
+            for text in map(_metrics, platform.ready["health"].values()):
+                found.metrics[_service(text)].append(text)
             yield found
 
 
@@ -78,13 +82,13 @@ def whole_trace(api: httpx.Client, trace_id: str) -> list[dict[str, Any]]:
     return spans
 
 
-def processes(platform: RunningPlatform) -> dict[str, str]:
-    """Return the address of each process's health port."""
-    found: dict[str, str] = platform.ready["health"]
-    return found
-
-
 def _metrics(url: str) -> str:
     reply = httpx.get(f"{url}/metrics", timeout=30)
     assert reply.status_code == 200
     return reply.text
+
+
+def _service(text: str) -> str:
+    found = re.search(r'^target_info{.*service_name="(\w+)"', text, re.MULTILINE)
+    assert found, "a process does not say which service it is"
+    return found.group(1)

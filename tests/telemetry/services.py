@@ -6,8 +6,6 @@ A new service is a row in each table.
 from dataclasses import dataclass
 from typing import Literal
 
-Relation = Literal["child", "link"]
-
 
 @dataclass(frozen=True)
 class Signals:
@@ -27,7 +25,6 @@ class Edge:
     source_span: str
     to: str
     to_span: str
-    relation: Relation = "child"
 
     def __str__(self) -> str:
         return f"{self.flow}: {self.source} {self.source_span} > {self.to} {self.to_span}"
@@ -94,7 +91,9 @@ EDGES = (
     Edge(
         "ingest", "parser", "send rag.v1.facts.document.parsed", "persistence", "process rag.v1.facts.document.parsed"
     ),
-    Edge("ingest", "persistence", "process rag.v1.facts.document.parsed", "persistence", "UPDATE documents"),
+    Edge("ingest", "persistence", "process rag.v1.facts.document.parsed", "persistence", "SELECT documents"),
+    Edge("ingest", "gateway", "request rag.v1.read.document", "persistence", "respond rag.v1.read.document"),
+    Edge("ingest", "persistence", "respond rag.v1.read.document", "persistence", "SELECT documents"),
     Edge("search", "gateway", "POST /v1/search", "gateway", "request rag.v1.retrieve"),
     Edge("search", "gateway", "request rag.v1.retrieve", "retriever", "respond rag.v1.retrieve"),
     Edge("search", "retriever", "request rag.v1.embed.query", "embedder", "respond rag.v1.embed.query"),

@@ -20,7 +20,7 @@ def of(traffic: Traffic, flow: str, service: str, name: str) -> list[dict[str, A
 def test_every_service_shows_its_signals(traffic: Traffic, signals: Signals) -> None:
     made = {span["name"] for spans in traffic.spans.values() for span in spans if span["service"] == signals.service}
     assert set(signals.spans) <= made
-    printed = set(re.findall(r"^(\w+)", traffic.metrics[signals.service], re.MULTILINE))
+    printed = set(re.findall(r"^(\w+)", "".join(traffic.metrics[signals.service]), re.MULTILINE))
     assert {*signals.metrics, *EVERYWHERE} <= printed
 
 
