@@ -1,5 +1,6 @@
 """One platform under traffic for all tests of telemetry: documents, a search, and an answer with a tool."""
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,12 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
+from nats.aio.client import Client
 
+from contracts import subjects
+from tests.e2e.test_dead_letters import LETTERS, document_is, letter_of, on_broker, put_object
 from tests.platform_process import RunningPlatform, running_platform, wait_until
 from tests.redis_server import redis_server
 from tests.scripted_llm import Reply, ScriptedLlm, scripted_llm
 
 OWN_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+DEAD_TRACE = "5b8aa5a2d2c872e8321cf37308d69df2"
 OWN_SPAN = "00f067aa0ba902b7"
 DOCUMENT_TEXT = "The zephyrine harbour of Lindby opened in 1887."
 SEARCHED = "harbour opening quokkaword"
@@ -50,6 +55,23 @@ def ask(api: httpx.Client, llm: ScriptedLlm, traffic: Traffic) -> None:
     traffic.traces["agent"] = reply.headers["X-Trace-Id"]
 
 
+def die_and_replay(api: httpx.Client, traffic: Traffic) -> None:
+    """Have a producer's own message die for the lack of its upload, and send it again when that is there."""
+    document = {"id": "kiel", "collection": "letters", "object": "kiel-1", "media_type": "text/plain"}
+
+    async def publish(client: Client) -> None:
+        headers = {"traceparent": f"00-{DEAD_TRACE}-{OWN_SPAN}-01"}
+        await client.jetstream().publish(subjects.ingest("default"), json.dumps(document).encode(), headers=headers)
+
+    on_broker(traffic.platform, publish)
+    letter = letter_of(api, "kiel")
+    put_object(traffic.platform, "kiel-1", b"The mast of Kiel is made of larch.")
+    replayed = api.post(f"{LETTERS}/{letter['seq']}/replay")
+    assert replayed.status_code < 300, replayed.text
+    document_is(api, "kiel", "indexed")
+    traffic.traces |= {"died": DEAD_TRACE, "replay": replayed.json()["trace_id"]}
+
+
 @pytest.fixture(scope="package")
 def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
     """A platform that has answered, with every span of its traces and the metrics of every process."""
@@ -64,6 +86,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
         with running_platform(data, **settings) as platform, httpx.Client(base_url=platform.url, timeout=90) as api:
             found = Traffic(platform)
             ask(api, llm, found)
+            die_and_replay(api, found)
             for flow, trace_id in found.traces.items():
                 found.spans[flow] = whole_trace(api, trace_id)
             for text in map(_metrics, platform.ready["health"].values()):

@@ -20,7 +20,7 @@ class Signals:
 class Edge:
     """One call: in the trace of a flow, `to` has a span that is the child of one of `source`."""
 
-    flow: Literal["ingest", "search", "agent"]
+    flow: Literal["ingest", "search", "agent", "died", "replay"]
     source: str
     source_span: str
     to: str
@@ -107,4 +107,8 @@ EDGES = (
     Edge("agent", "agent", "execute_tool search_documents", "agent", "request rag.v1.retrieve"),
     Edge("agent", "agent", "request rag.v1.retrieve", "retriever", "respond rag.v1.retrieve"),
     Edge("agent", "retriever", "request rag.v1.embed.query", "embedder", "respond rag.v1.embed.query"),
+    Edge("died", "parser", "process rag.v1.ingest.{tenant}", "parser", "send rag.v1.dead.{consumer}"),
+    Edge("died", "parser", "send rag.v1.dead.{consumer}", "persistence", "process rag.v1.dead.{consumer}"),
+    Edge("replay", "persistence", "replay dead letter", "persistence", "send rag.v1.ingest.{tenant}"),
+    Edge("replay", "persistence", "send rag.v1.ingest.{tenant}", "parser", "process rag.v1.ingest.{tenant}"),
 )

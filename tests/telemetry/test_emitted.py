@@ -27,7 +27,7 @@ def undeclared(span: dict[str, Any]) -> str | None:
     return f"{span['service']}: span {span['name']!r} has {sorted(extra)}" if extra else None
 
 
-@pytest.mark.parametrize("flow", ["ingest", "search", "agent"])
+@pytest.mark.parametrize("flow", ["ingest", "search", "agent", "died", "replay"])
 def test_every_span_is_declared(traffic: Traffic, flow: str) -> None:
     assert {wrong for span in traffic.spans[flow] if (wrong := undeclared(span))} == set()
 

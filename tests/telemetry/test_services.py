@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.telemetry.conftest import OWN_SPAN, OWN_TRACE, SECRETS, Traffic
+from tests.telemetry.conftest import DEAD_TRACE, OWN_SPAN, OWN_TRACE, SECRETS, Traffic
 from tests.telemetry.services import EDGES, EVERYWHERE, SIGNALS, Edge, Signals
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("telemetry")]
-FLOWS = ("ingest", "search", "agent")
+FLOWS = ("ingest", "search", "agent", "died", "replay")
 
 
 def of(traffic: Traffic, flow: str, service: str, name: str) -> list[dict[str, Any]]:
@@ -37,6 +37,22 @@ def test_a_producers_own_trace_is_continued(traffic: Traffic) -> None:
     assert traffic.traces["ingest"] == OWN_TRACE
     [first] = of(traffic, "ingest", "gateway", "POST /v1/documents")
     assert first["parent_span_id"] == OWN_SPAN
+
+
+def test_a_replay_is_a_trace_of_its_own_that_links_the_one_in_which_the_message_died(traffic: Traffic) -> None:
+    [replay] = of(traffic, "replay", "persistence", "replay dead letter")
+    assert replay["parent_span_id"] is None
+    assert DEAD_TRACE in {link["trace_id"] for link in replay["links"]}
+
+
+def test_every_delivery_of_a_message_shows_which_one_it_was(traffic: Traffic) -> None:
+    made = of(traffic, "died", "parser", "process rag.v1.ingest.{tenant}")
+    # 0 is work done past a backlog.
+    tries = [each for each in made if each["attributes"]["rag.message.deliveries"]]
+    assert [each["attributes"]["rag.message.deliveries"] for each in tries] == list(range(1, len(tries) + 1))
+    assert len(tries) > 1
+    assert [each["attributes"]["rag.message.outcome"] for each in tries] == ["retry"] * (len(tries) - 1) + ["dead"]
+    assert {each["status"] for each in tries} == {"error"}
 
 
 @pytest.mark.parametrize("flow", FLOWS)
