@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, generate_latest
 
 from shared import semantics
-from tests.telemetry.registry import PROJECT, Metric, names_in, registry, selections
+from tests.telemetry.registry import PROJECT, Metric, SpanType, names_in, registry, selections
 
 CODE = [path for package in ("shared", "services") for path in sorted((PROJECT / package).rglob("*.py"))]
 KINDS = {
@@ -81,9 +81,10 @@ def test_only_histograms_have_buckets_and_all_names_are_described() -> None:
     for metric in found.metrics:
         assert bool(metric.buckets) == (metric.kind == "histogram"), metric.name
         assert list(metric.buckets) == sorted(set(metric.buckets)), metric.name
-    for declared in (*found.metrics, *found.spans):
+    declarations: list[Metric | SpanType] = [*found.metrics, *found.spans]
+    for declared in declarations:
         assert declared.attributes <= found.attributes, f"{declared.name} has attributes that are not described"
-    used = {each for declared in (*found.metrics, *found.spans) for each in declared.attributes}
+    used = {each for declared in declarations for each in declared.attributes}
     assert found.attributes == used, "these are described but nothing carries them"
 
 
@@ -96,12 +97,14 @@ def test_every_name_of_spans_and_their_attributes_lives_in_one_module() -> None:
     metric_attributes = {each for metric in found.metrics for each in metric.attributes}
     for path in CODE:
         if path.name != "semantics.py":
-            texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if _is_text(node)}
+            texts = set(_texts(path))
             assert not texts & (dotted - metric_attributes), f"{path} writes names out that shared.semantics has"
 
 
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _texts(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
 
 
 def queries() -> Iterator[tuple[str, str]]:

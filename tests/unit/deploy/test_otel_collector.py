@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from contracts import subjects, traces
+from contracts import subjects
+from shared import semantics
 
 CONFIG = Path(__file__).resolve().parents[3] / "observability" / "otel-collector.yaml"
 # The field that a policy of each type must have, as the processor's README has it.
@@ -58,7 +59,7 @@ def test_errors_and_slow_traces_are_always_kept(config: dict[str, Any]) -> None:
 
 
 def test_policies_ask_for_names_that_spans_have(config: dict[str, Any]) -> None:
-    known = {traces.semantics.DELIVERIES: None, traces.semantics.DESTINATION: [subjects.QUERIES_ASK]}
+    known = {semantics.DELIVERIES: None, semantics.DESTINATION: [subjects.QUERIES_ASK]}
     asked = [policy[policy["type"]] for policy in policies(config) if policy["type"].endswith("_attribute")]
     assert {one["key"] for one in asked} == set(known)
     assert [one["values"] for one in asked if "values" in one] == [[subjects.QUERIES_ASK]]
