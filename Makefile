@@ -90,6 +90,10 @@ bench-documents: .set-up-dev ## Words found in documents, by format (DATA=folder
 bench-answers: .set-up-dev ## Time to the first word, cached answers, agent steps, some 5 minutes and the ingest (DATA=folder of SciFact)
 	@exec $(BIN)/python -m tests.load.answers $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+.PHONY: bench-telemetry
+bench-telemetry: .set-up-dev ## What traces and metrics cost a search, some 4 minutes (ARGS="--out docs/benchmarks/telemetry.json")
+	@exec $(BIN)/python -m tests.load.telemetry_cost $(ARGS)
+
 ##@ Check
 
 .PHONY: check

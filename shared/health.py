@@ -106,6 +106,8 @@ def health_routes(health: Health) -> list[Route]:
         return JSONResponse(report.model_dump(mode="json"), 200 if report.ready else 503)
 
     async def metrics(request: Request) -> Response:
+        # A gauge is as old as the last look, and nobody may have probed for long.
+        health.gauges.ready = health.ready
         # Some ten milliseconds of text, beside which the event loop goes on.
         body, content_type = await asyncio.to_thread(exposition, request.headers.get("accept"))
         return Response(body, headers={"Content-Type": content_type})

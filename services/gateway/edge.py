@@ -19,6 +19,8 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 UNMATCHED_ROUTE: Final = "unmatched"
 # Probes come every second, and looking at traces shall not make new ones, unless the caller has begun one himself.
 UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces")
+# Routes of a process's own, which are templates themselves; the framework names those of the API alone.
+_OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})
 # The buckets that OpenTelemetry's conventions advise for this metric.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0)
 _TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
@@ -53,7 +55,7 @@ class Edge:
         with self._span(scope, method) as current:
             answer = _Answer(send, current_trace_id())
             await self._serve(scope, receive, answer)
-            route = getattr(scope.get("route"), "path", UNMATCHED_ROUTE)
+            route = _route_of(scope)
             _describe(current, method, route, answer.status)
             labels = {semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: answer.status}
             # Within the span, so that the figures can name its trace.
@@ -91,6 +93,12 @@ class _Answer:
 
 def _trace_headers(scope: Scope) -> dict[str, str]:
     return {name.decode(): value.decode("latin-1") for name, value in scope["headers"] if name in _TRACE_HEADERS}
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the template of the route that served a request: never a path that a caller made up."""
+    found: str | None = getattr(scope.get("route"), "path", None)
+    return found or (scope["path"] if scope["path"] in _OWN_ROUTES else UNMATCHED_ROUTE)
 
 
 def _describe(current: Span, method: str, route: str, status: int) -> None:

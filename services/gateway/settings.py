@@ -108,7 +108,10 @@ class GatewaySettings(PlatformSettings):
         default=0.5, gt=0, le=0.9, description="How long answers to a health question to all parts are collected."
     )
     gateway_sample_seconds: float = Field(
-        default=5.0, gt=0, le=60, description="Pause between samples of the consumers' progress, for their rates."
+        default=5.0,
+        gt=0,
+        le=60,
+        description="Pause between looks at the consumers, for their rates and for what /metrics shows of them.",
     )
 
     @property

@@ -12,7 +12,7 @@ from shared.logs import get_logger
 
 log = get_logger(__name__)
 
-COUNT_SECONDS: Final = 15.0
+COUNT_SECONDS: Final = 5.0
 # Of one reading thread, however many documents there are.
 _SHARE: Final = 0.05
 

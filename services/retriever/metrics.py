@@ -16,7 +16,7 @@ from shared.metrics import SECONDS
 
 log = get_logger(__name__)
 
-LOOK_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 5.0
 # Counting may take at most this share of the time, however large the index.
 _SHARE: Final = 0.05
 _Labels = dict[str, str | bool]

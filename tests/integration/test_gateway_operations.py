@@ -299,3 +299,24 @@ async def test_a_step_of_a_reindexing_is_passed_on_and_its_refusal_comes_back(st
     assert (refused.status_code, refused.json()["code"]) == (422, "no_next_model")
     assert unknown.status_code == 422
     assert len(asked) == 2
+
+
+async def test_a_scrape_does_not_wait_for_a_broker_that_is_away(nats_broker: NatsServer) -> None:
+    async with running_gateway(nats_broker, gateway_sample_seconds=0.1) as running:
+        _, http, _gateway = running
+
+        async def shown() -> bool:
+            text = (await http.get("/metrics")).text
+            return 'rag_consumer_backlog_age_seconds{messaging_consumer_group_name="parser"' in text
+
+        async def gone() -> bool:
+            return not await shown()
+
+        await eventually(shown, "the backlog of the parser is shown")
+        nats_broker.kill()
+        started = time.monotonic()
+        assert (await http.get("/metrics")).status_code == 200
+        assert time.monotonic() - started < 1
+        await eventually(gone, "figures that cannot be read any more are not shown")
+        nats_broker.start()
+        await eventually(shown, "the backlog of the parser is shown again")
