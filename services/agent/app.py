@@ -8,6 +8,7 @@ from contracts import topology
 from contracts.queries import AskQuestion
 from services.agent.attendance import Attendance
 from services.agent.building import build_answering
+from services.agent.first_words import FirstWords
 from services.agent.handlers import AgentHandlers
 from services.agent.nats_listeners import hear_listeners
 from services.agent.nats_told import StoredAnswers
@@ -28,7 +29,10 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
             attendance = Attendance(seconds=settings.agent_unattended_seconds)
             await hear_listeners(service.client, attendance, PendingLimits.of(settings))
             publisher, recall = service.publisher, StoredAnswers(service.client)
-            handlers = AgentHandlers(answering, publisher.publish, recall, attendance, publisher.publish_together)
+            first_words = FirstWords(together=settings.agent_first_words, seconds=settings.agent_first_words_seconds)
+            handlers = AgentHandlers(
+                answering, publisher.publish, recall, attendance, publisher.publish_together, first_words
+            )
 
             async def describe() -> dict[str, Any]:
                 return {"answerer": answering.writer_name}

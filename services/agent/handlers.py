@@ -11,6 +11,7 @@ from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
 from services.agent.events import AnswerEvents, Publish, Recall, StoreTogether, Told
+from services.agent.first_words import FirstWords, Turn
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import to_reply
@@ -30,8 +31,10 @@ class AgentHandlers:
         recall: Recall,
         attendance: Attendance | None = None,
         store_together: StoreTogether | None = None,
+        first_words: FirstWords | None = None,
     ) -> None:
         self._answering = answering
+        self._first_words = first_words or FirstWords(together=1, seconds=0.0)
         self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
         self._recall = recall
@@ -39,9 +42,13 @@ class AgentHandlers:
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
+        with self._first_words.turn() as turn:
+            await self._answer(question, delivery, turn)
+
+    async def _answer(self, question: AskQuestion, delivery: Delivery, turn: Turn) -> None:
         headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
-        events = AnswerEvents(self._publish, question, headers, told, self._store_together)
+        events = AnswerEvents(self._publish, question, headers, told, self._store_together, turn)
         if told.end is not None:
             await events.announce(_fact_of(told.end, question, delivery))
             return
