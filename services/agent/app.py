@@ -8,6 +8,7 @@ from contracts import topology
 from contracts.queries import AskQuestion
 from services.agent.attendance import Attendance
 from services.agent.building import build_answering
+from services.agent.first_words import FirstWords
 from services.agent.handlers import AgentHandlers
 from services.agent.metrics import QueryMetrics
 from services.agent.nats_listeners import hear_listeners
@@ -30,8 +31,9 @@ def build_lifespan(settings: AgentSettings) -> Lifespan:
             await hear_listeners(service.client, attendance, PendingLimits.of(settings))
             publisher, recall = service.publisher, StoredAnswers(service.client)
             metrics = QueryMetrics(service.telemetry.meter)
+            first_words = FirstWords(together=settings.agent_first_words, seconds=settings.agent_first_words_seconds)
             handlers = AgentHandlers(
-                answering, publisher.publish, recall, attendance, publisher.publish_together, metrics
+                answering, publisher.publish, recall, attendance, publisher.publish_together, metrics, first_words
             )
 
             async def describe() -> dict[str, Any]:

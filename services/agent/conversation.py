@@ -87,7 +87,8 @@ class Conversations:
         if not turns:
             return Understood(question, question, question)
         try:
-            found = await self._rewriter.rewrite(question.question, turns, question.query_id, deadline)
+            with events.waiting_for_model():
+                found = await self._rewriter.rewrite(question.question, turns, question.query_id, deadline)
         except PlatformError as error:
             return await self._as_it_is(question, events, error)
         if found.question == question.question:

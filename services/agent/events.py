@@ -17,6 +17,7 @@ error     ErrorReply, instead of whatever has not been sent yet
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from contracts import subjects
 from contracts.facts import SUBJECT_OF_FACT, QueryAnswered, QueryFailed
 from contracts.messages import Message
 from contracts.queries import Answer, AnswerEvent, AnswerEventType, AskQuestion
+from services.agent.first_words import Turn
 from shared.errors import StreamMoved, TakenOver
 
 RESTARTED: Mapping[str, str] = {"kind": "restarted"}
@@ -117,9 +119,11 @@ class AnswerEvents:
         told: Told | None = None,
         store_together: StoreTogether | None = None,
         first_delta: Callable[[], None] = lambda: None,
+        turn: Turn | None = None,
     ) -> None:
         self._publish = publish
         self._first_delta = first_delta
+        self._turn = turn
         self._store_together = store_together
         self._question = question
         self._headers = headers
@@ -173,6 +177,8 @@ class AnswerEvents:
         self._sequence = sequence
         if kind == "delta":
             self._note_delta()
+            if self._turn is not None:
+                self._turn.spoke()
 
     async def send_text(self, text: str) -> None:
         """Publish the next piece of the answer's text, less what the caller has read before."""
@@ -197,11 +203,20 @@ class AnswerEvents:
             await self.send("step", RESTARTED)
 
     async def end_text(self) -> None:
-        """Say that the text is complete: one that is shorter than what the caller has read takes its place."""
+        """Say that the text is complete: one that is shorter than what the caller has read takes its place.
+
+        What is left to do gives way to answers that have not begun to speak (`first_words.py`).
+        """
         said, self._to_repeat = self._to_repeat, ""
         if said and self._text != said:
             await self.send("step", RESTARTED)
             await self.send("delta", {"text": self._text})
+        if self._turn is not None:
+            await self._turn.end()
+
+    def waiting_for_model(self) -> AbstractContextManager[None]:
+        """Let others pass while the block runs: the next words are up to the language model."""
+        return self._turn.waiting_for_model() if self._turn is not None else nullcontext()
 
     async def accept(self) -> None:
         """Say, once, that the question is being answered, and where it looks."""

@@ -84,7 +84,8 @@ class GenerativeWriter:
     ) -> Answer:
         messages = [instructions(mark), question_message(question, passages, mark)]
         gate, cited = NoAnswerGate(), CitedText(passages)
-        usage = await self._stream(messages, gate, cited, events, deadline)
+        with events.waiting_for_model():
+            usage = await self._stream(messages, gate, cited, events, deadline)
         if gate.no_answer:
             return (await nothing_found(events)).model_copy(update={"usage": usage.told()})
         if not cited.citations:

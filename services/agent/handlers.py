@@ -14,6 +14,7 @@ from contracts.queries import Answer, AnswerEvent, AskQuestion
 from services.agent.answering import Answering
 from services.agent.attendance import Attendance
 from services.agent.events import AnswerEvents, Publish, Recall, StoreTogether, Told
+from services.agent.first_words import FirstWords, Turn
 from services.agent.metrics import QueryMetrics, QueryOutcome
 from shared.errors import PlatformError, TakenOver
 from shared.messaging.delivery import Delivery
@@ -37,9 +38,11 @@ class AgentHandlers:
         attendance: Attendance | None = None,
         store_together: StoreTogether | None = None,
         metrics: QueryMetrics | None = None,
+        first_words: FirstWords | None = None,
     ) -> None:
         self._metrics = metrics or QueryMetrics(NoOpMeterProvider().get_meter("agent"))
         self._answering = answering
+        self._first_words = first_words or FirstWords(together=1, seconds=0.0)
         self._attendance = attendance or Attendance(seconds=math.inf)
         self._publish = publish
         self._recall = recall
@@ -47,10 +50,14 @@ class AgentHandlers:
 
     async def on_question(self, question: AskQuestion, delivery: Delivery) -> None:
         """Answer, or tell the caller why not; a fault is raised and tried again, its last try tells the caller too."""
+        with self._first_words.turn() as turn:
+            await self._answer(question, delivery, turn)
+
+    async def _answer(self, question: AskQuestion, delivery: Delivery, turn: Turn) -> None:
         headers = _headers_for(delivery)
         told = await self._recall(question.query_id) if delivery.deliveries > 1 else Told()
         first_delta = partial(self._first_delta, question, delivery)
-        events = AnswerEvents(self._publish, question, headers, told, self._store_together, first_delta)
+        events = AnswerEvents(self._publish, question, headers, told, self._store_together, first_delta, turn)
         if told.end is not None:
             how = {"cached": bool(told.end.data.get("cached")), "refused": told.end.data.get("kind") in _REFUSALS}
             await self._end(events, _fact_of(told.end, question, delivery), question, delivery, **how)

@@ -14,7 +14,18 @@ KIB = 1024
 class AgentSettings(CacheSettings):
     """How many questions are answered at once, and what one of them may cost."""
 
-    agent_workers: int = Field(default=32, ge=1, le=128, description="Questions in work at the same time.")
+    # More than ask at once on a small machine: answers that only end must not keep a new question from beginning.
+    agent_workers: int = Field(default=64, ge=1, le=128, description="Questions in work at the same time.")
+    # Of 4, 6 and 8 on two cores: more, and first words wait; fewer, and a core may have nothing to do.
+    agent_first_words: int = Field(
+        default=4,
+        ge=1,
+        le=128,
+        description="While so many answers are on the way to their first words, those with a complete text give way.",
+    )
+    agent_first_words_seconds: float = Field(
+        default=1.0, ge=0, le=10, description="How long an answer with a complete text gives way to them at most."
+    )
     agent_patience_seconds: float = Field(
         default=3.0, ge=0, le=60, description="How long a question waits for a retriever or embedder that is away."
     )

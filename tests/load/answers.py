@@ -36,8 +36,8 @@ from tests.load.scifact import read_jsonl
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform
 
 MADE, MADE_DOCUMENTS = "made", 5_000
-# Questions asked in one round, by the number of users.
-QUESTIONS: Mapping[int, int] = {1: 60, 8: 160, 32: 480}
+# Questions asked in one round, by the number of users; sixty of each, since all begin in the same moment.
+QUESTIONS: Mapping[int, int] = {1: 60, 8: 480, 32: 1_920}
 WARM_UP_QUESTIONS = 64
 CACHED_QUESTIONS = 400
 AGENT_QUESTIONS = 40

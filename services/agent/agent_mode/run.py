@@ -130,7 +130,8 @@ class Run:
         """Return what the model said; None when it has to be asked in another way, which the next request does."""
         tools_until = self._loop.tools_until(self._limits.budgets, self._until)
         try:
-            return await self._stream(dialect, ended_by, tools_until)
+            with self._events.waiting_for_model():
+                return await self._stream(dialect, ended_by, tools_until)
         except ContextTooLong:
             self._shrinks += 1
             if self._shrinks > MAX_SHRINKS:

@@ -1,5 +1,6 @@
 """What becomes of a question: its fact, or an error event for the caller; never silence."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ from contracts import subjects, topology
 from contracts.facts import QueryAnswered, QueryFailed
 from services.agent.answering import Answering
 from services.agent.extractive_writer import ExtractiveWriter
+from services.agent.first_words import FirstWords
 from services.agent.handlers import AgentHandlers
 from shared.errors import DeadlineExpired, Rejected, Unavailable
 from shared.messaging.delivery import Delivery
@@ -94,3 +96,26 @@ async def test_a_broker_that_takes_no_events_leaves_the_question_to_be_tried_aga
     streams.failure = Unavailable("the broker did not acknowledge")
     with pytest.raises(Unavailable):
         await handle(Library(), streams)
+
+
+async def test_an_answer_with_a_complete_text_gives_way_to_one_that_has_said_nothing() -> None:
+    streams, spoken, released = Streams(), Library(), asyncio.Event()
+    first_words = FirstWords(together=1, seconds=60)
+
+    class SlowLibrary(Library):
+        async def __call__(self, *arguments: Any, **options: Any) -> Any:
+            await released.wait()
+            return await super().__call__(*arguments, **options)
+
+    def handlers_on(library: Library) -> AgentHandlers:
+        answering = Answering(library, ExtractiveWriter(library, max_embedded_sentences=8), conversations_of(library))
+        return AgentHandlers(answering, streams.publish, streams.recall, first_words=first_words)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(handlers_on(SlowLibrary()).on_question(question_of(TEXT, query_id="q2"), delivery_of()))
+        group.create_task(handlers_on(spoken).on_question(question_of(TEXT), delivery_of()))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert [event.type for event in streams.events()] == ["accepted", "retrieval", "delta"]
+        released.set()
+    assert streams.events()[-1].type == "done"
