@@ -308,7 +308,7 @@ def _explain_failed_start(error: Exception) -> int:
         log.info("start_abandoned")
         return 0
     if isinstance(error, PlatformError):
-        log.critical("start_failed", reason=error.message)
+        log.critical("start_failed", reason=error)
         return EXIT_MISCONFIGURED if isinstance(error, Misconfigured) else EXIT_START_FAILED
     log.critical("start_failed", exc_info=error)
     return EXIT_START_FAILED

@@ -28,6 +28,7 @@ from services.agent.llm import (
 )
 from services.agent.tokens import TokenCounter
 from shared.errors import DeadlineExpired
+from shared.openai_words import without_key
 
 # A piece of an answer as it came: what it should hold, OpenAI's `ChatCompletionChunk` says.
 Chunk: TypeAlias = Mapping[str, Any]
@@ -249,8 +250,8 @@ def _told_error(error: Any) -> Exception:
     """Return the error that an endpoint tells of after it began to answer, when no status can say it any more."""
     words = " ".join(str(error.get("message") if isinstance(error, dict) else error).split())[:_MAX_REASON_CHARACTERS]
     if _TOO_LONG.search(f"{error} {words}"):
-        return ContextTooLong(f"{_NO_ROOM}: {words}")
-    return LlmUnavailable(f"the language model's endpoint broke off its answer: {words}")
+        return ContextTooLong(f"{_NO_ROOM}: {words}").quoting()
+    return LlmUnavailable(f"the language model's endpoint broke off its answer: {words}").quoting()
 
 
 def _taken(answer: _Answer, chunk: Chunk) -> str:
@@ -303,22 +304,22 @@ def _status_error(error: openai.APIStatusError) -> Exception:
     if status == 429:
         return LlmRateLimited(
             f"the language model's endpoint is busy: {words}", retry_after_seconds=_retry_after(error.response.headers)
-        )
+        ).quoting()
     if status in _CREDENTIALS:
         hint = "check RAG_LLM_BASE_URL, RAG_LLM_API_KEY and RAG_LLM_MODEL"
         return LlmUnavailable(f"the language model's endpoint answered {status}: {hint}", transient=False)
     # llama.cpp answers 500 when the window fills up only while it works.
     if status in (400, 413, 422, 500) and _TOO_LONG.search(f"{error.code} {error.message}"):
-        return ContextTooLong(f"{_NO_ROOM}: {words}")
+        return ContextTooLong(f"{_NO_ROOM}: {words}").quoting()
     if status in (400, 413, 422):
-        return LlmRefused(f"the language model's endpoint refused the request: {words}")
+        return LlmRefused(f"the language model's endpoint refused the request: {words}").quoting()
     return LlmUnavailable(
         f"the language model's endpoint answered {status}", retry_after_seconds=_retry_after(error.response.headers)
     )
 
 
 def _words(error: openai.APIStatusError) -> str:
-    return " ".join(error.message.split())[:_MAX_REASON_CHARACTERS]
+    return " ".join(without_key(error).split())[:_MAX_REASON_CHARACTERS]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

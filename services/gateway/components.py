@@ -124,7 +124,7 @@ async def _until_quiet(replies: asyncio.Queue[Msg], timeout_seconds: float) -> A
         try:
             reply = decode(HealthReply, message.data)
         except DecodeError as error:
-            log.warning("health_reply_not_readable", reason=str(error))
+            log.warning("health_reply_not_readable", reason=error)
             continue
         missing.discard(reply.service)
         yield reply

@@ -57,7 +57,7 @@ class MessageHandlers:
         try:
             tenant = delivery.tenant
         except InvalidMessage as error:
-            log.warning("message_of_no_tenant", reason=error.message)
+            log.warning("message_of_no_tenant", reason=error)
             return
         event = read_message(tenant, delivery.sequence, delivery.payload, _now())
         if event is None:
