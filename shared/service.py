@@ -25,6 +25,7 @@ from contracts.codec import encode
 from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.ending import Ending, within
+from shared.error_reports import flush_error_reports
 from shared.errors import Misconfigured, PlatformError
 from shared.health import Health
 from shared.logs import get_logger
@@ -184,6 +185,7 @@ class Service:
         self.begin_shutdown()
         await within(CLOSE_SECONDS, self._disconnect(), "the broker's connection")
         await within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
+        await within(CLOSE_SECONDS, asyncio.to_thread(flush_error_reports), "error reports")
         log.info("service_closed")
 
     async def _disconnect(self) -> None:

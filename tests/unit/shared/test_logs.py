@@ -44,7 +44,7 @@ def logging_as_before() -> Iterator[None]:
 
 
 def configured(**settings: Any) -> io.StringIO:
-    stream = settings.pop("stream", io.StringIO())
+    stream: io.StringIO = settings.pop("stream", io.StringIO())
     configure_logging(PlatformSettings(instance="one", **settings), "agent", stream)
     return stream
 
