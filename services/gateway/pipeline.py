@@ -15,6 +15,7 @@ from contracts import subjects
 from contracts.health import HealthReply
 from contracts.topology import CONSUMERS, DEAD_LETTERS, STREAMS, Consumer
 from services.gateway.components import Components
+from services.gateway.parts import ConsumerSample
 from services.gateway.rates import Rates
 from services.gateway.schemas import PipelineState, Stage, StreamState
 from shared.errors import Unavailable
@@ -30,6 +31,7 @@ class Pipeline:
         self._jetstream = client.jetstream()
         self._components = components
         self._sample_seconds = sample_seconds
+        self._latest: Mapping[str, ConsumerSample] = {}
         self._rates = Rates(window_seconds=WINDOW_SECONDS, max_samples=MAX_SAMPLES)
 
     async def state(self) -> PipelineState:
@@ -44,6 +46,10 @@ class Pipeline:
         stages = [self._stage(consumer, info, replies, dead) for consumer, info in consumers]
         return PipelineState(stages=stages, streams=[_stream_state(info) for info in streams])
 
+    def latest(self) -> Mapping[str, ConsumerSample]:
+        """Return what the broker said last of each consumer; never waits for it."""
+        return self._latest
+
     async def keep_sampling(self) -> None:
         """Sample for ever; a broker that is away leaves a gap."""
         while True:
@@ -55,6 +61,12 @@ class Pipeline:
         found = await asyncio.gather(*(self._consumer(consumer) for consumer in CONSUMERS))
         infos = [(consumer, info) for consumer, info in zip(CONSUMERS, found, strict=True) if info is not None]
         now = time.monotonic()
+        self._latest = {
+            consumer.name: ConsumerSample(
+                info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0, now
+            )
+            for consumer, info in infos
+        }
         for consumer, info in infos:
             if info.ack_floor is not None:
                 self._rates.sample(consumer.name, now, info.ack_floor.consumer_seq)

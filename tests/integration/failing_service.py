@@ -32,7 +32,7 @@ def main(service: str) -> None:
     if service == "gateway":
         importlib.import_module("services.gateway.reads").Reads.collections = fail_in_gateway
     else:
-        importlib.import_module("services.persistence.reads").collections = fail_in_sql
+        importlib.import_module("services.persistence.reads").collections = fail_in_sql  # type: ignore[attr-defined]
     importlib.import_module(f"services.{service}.app").main()
 
 
