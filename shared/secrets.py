@@ -56,26 +56,26 @@ def _values(settings: BaseSettings) -> Iterator[str]:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if not isinstance(text, str):
             continue
-        passwords = list(_passwords(text))
-        yield from passwords
-        if not is_secret(name, field):
-            continue
-        # An address without its password may be told; one that holds something secret in another place may not.
-        if isinstance(value, SecretStr) or not _is_address(text):
+        hidden = isinstance(value, SecretStr)
+        # In an address that is a secret as a whole, as Sentry's, a key may stand where others have the user.
+        yield from _credentials(text, with_user=hidden)
+        # Of any other address the rest may be told.
+        if hidden or (is_secret(name, field) and not _is_address(text)):
             yield text
 
 
-def _passwords(text: str) -> Iterator[str]:
+def _credentials(text: str, *, with_user: bool) -> Iterator[str]:
     for address in text.split(","):
         if not _is_address(address):
             continue
         try:
-            password = urlsplit(address.strip()).password
+            parts = urlsplit(address.strip())
         except ValueError:
-            password = None
-        if password:
-            yield password
-            yield unquote(password)
+            continue
+        for found in (parts.password, parts.username if with_user else None):
+            if found:
+                yield found
+                yield unquote(found)
 
 
 def _is_address(text: str) -> bool:

@@ -110,6 +110,14 @@ async def test_the_gateway_reports_its_faults_and_not_what_callers_do_wrong(
         event = await reported(ingest)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 30) == 0
+        assert process.stderr is not None
+        log = process.stderr.read().decode()
+    assert ("request_fault" in log, "fail_in_gateway" in log, WORDS in log, PASSWORD in log) == (
+        True,
+        True,
+        False,
+        False,
+    )
     assert len(ingest.events()) == 1
     assert event["tags"] | {"service": "gateway", "event": "request_fault", "trace_id": TRACE} == event["tags"]
     assert event["transaction"] == "/v1/collections"
