@@ -108,10 +108,10 @@ def log_scope(**fields: Any) -> Iterator[None]:
         structlog.contextvars.bind_contextvars(**before)
 
 
-def bind_document(message: object) -> None:
-    """Have the lines of the current message name the document that it is about, where it is about one."""
-    document_id = getattr(message, "document_id", None)
-    if document_id is None and (derive := getattr(message, "derived_id", None)) is not None:
+def bind_document(about: object) -> None:
+    """Have the lines of this message or request name a document: an id, or that of what a message is about, if any."""
+    document_id = about if isinstance(about, str) else getattr(about, "document_id", None)
+    if document_id is None and (derive := getattr(about, "derived_id", None)) is not None:
         document_id = derive()
     if isinstance(document_id, str):
         structlog.contextvars.bind_contextvars(document_id=document_id)

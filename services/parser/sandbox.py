@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from services.parser.child_process import ChildProcess
+from services.parser.child_process import ChildProcess, place_in
 from services.parser.chunking import ChunkingLimits
 from services.parser.errors import SandboxUnavailable
 from services.parser.extraction_stream import ExtractionStream
@@ -174,5 +174,6 @@ async def _bury(child: ChildProcess, *, fault: bool) -> None:
             child_pid=child.pid,
             exit_status=status,
             child_stderr=child.errors,
+            **place_in(child.errors),
             jobs=child.jobs,
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import logging
 import sys
 import threading
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from contracts.documents import IngestMessage
@@ -19,6 +17,7 @@ from shared.errors import Rejected
 from shared.logs import bind_document, configure_logging, get_logger, log_scope
 from shared.settings import PlatformSettings
 from shared.telemetry import bind_tenant, span
+from tests.captured_logs import lines_of, logging_as_before
 
 SECRET = "the-words-of-somebody"
 
@@ -29,28 +28,15 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    root = logging.getLogger()
-    handlers, level, hooks = root.handlers[:], root.level, (sys.excepthook, threading.excepthook, warnings.showwarning)
-    before = structlog.get_config()
-    ours = {name: logging.getLogger(name).level for name in ("services", "shared", "contracts", "faststream", "openai")}
-    yield
-    root.handlers[:], root.level = handlers, level
-    sys.excepthook, threading.excepthook, warnings.showwarning = hooks
-    structlog.configure(**before)
-    for name, was in ours.items():
-        logging.getLogger(name).setLevel(was)
+def _logging_as_before() -> Iterator[None]:
+    with logging_as_before():
+        yield
 
 
 def configured(**settings: Any) -> io.StringIO:
     stream: io.StringIO = settings.pop("stream", io.StringIO())
     configure_logging(PlatformSettings(instance="one", **settings), "agent", stream)
     return stream
-
-
-def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
 def fail_with(text: str) -> None:
