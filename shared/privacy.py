@@ -35,8 +35,13 @@ _MAX_MEMBERS: Final = 8
 
 
 def in_words(error: BaseException, *, content: bool = False) -> str:
-    """Return an error as one may log it or show it: its class, and its words where they hold nobody's data."""
+    """Return an error as one may log it or show it: its class, and its words where they hold nobody's data.
+
+    Words of ours stand alone: they are written for people.
+    """
     words = words_of(error, content=content)
+    if isinstance(error, PlatformError | DecodeError):
+        return words
     return f"{_name(error)}: {words}" if words else _name(error)
 
 

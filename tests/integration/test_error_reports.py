@@ -159,6 +159,35 @@ async def test_the_end_of_a_process_waits_for_its_last_report_and_not_for_ever(
         assert time.monotonic() - started >= FLUSH_SECONDS
 
 
+EVERY_KIND = """
+import asyncio
+from shared.error_reports import configure_error_reports, flush_error_reports
+from shared.errors import Misconfigured, Rejected, RemoteFault, Unavailable
+from shared.logs import configure_logging, get_logger
+from shared.settings import PlatformSettings
+
+settings = PlatformSettings()
+configure_logging(settings, "parser")
+configure_error_reports(settings, "parser")
+log = get_logger("services.parser.x")
+for error in (Rejected("x"), Unavailable("x"), RemoteFault("x"), asyncio.CancelledError()):
+    log.error("expected", exc_info=error)
+log.critical("start_failed", reason=Misconfigured("x"))
+log.warning("warned", exc_info=ValueError("x"))
+log.error("message_lost", hint="send it again")
+log.error("fault", exc_info=ValueError("x"))
+flush_error_reports()
+"""
+
+
+def test_errors_are_reported_with_and_without_an_exception_and_expected_ones_are_not(ingest: SentryIngest) -> None:
+    environment = child_environment(RAG_SENTRY_DSN=ingest.dsn)
+    command = [sys.executable, "-c", EVERY_KIND]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert [event["tags"]["event"] for event in ingest.events()] == ["message_lost", "fault"]
+
+
 def test_without_a_project_the_library_is_not_even_imported() -> None:
     script = (
         "import sys; from shared.settings import PlatformSettings\n"
