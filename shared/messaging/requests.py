@@ -35,13 +35,13 @@ from shared.errors import (
     TakenOver,
     Unavailable,
 )
-from shared.logs import bind_document, get_logger, log_scope
+from shared.logs import bind_document, bound_field, get_logger, log_scope
 from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.delivery import read_deadline
 from shared.messaging.spans import request_span, respond_span
 from shared.metrics import MessagingMetrics
 from shared.telemetry import current_trace_id, inject_context
-from shared.telemetry_context import CORRELATION_ID, current_tenant
+from shared.telemetry_context import current_tenant
 
 log = get_logger(__name__)
 Q = TypeVar("Q", bound=Message)
@@ -71,7 +71,7 @@ class Requester:
             headers[subjects.HEADER_TENANT] = tenant
         with request_span(self._tracer, subject):
             inject_context(headers)
-            headers[subjects.HEADER_CORRELATION_ID] = CORRELATION_ID.get() or current_trace_id()
+            headers[subjects.HEADER_CORRELATION_ID] = bound_field("correlation_id") or current_trace_id()
             message = await self._send(subject, encode(request), headers, until)
             if message.headers and subjects.HEADER_ERROR in message.headers:
                 raise to_error(decode(ErrorReply, message.data))
