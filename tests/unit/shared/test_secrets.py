@@ -57,7 +57,8 @@ def test_a_setting_that_sounds_like_a_secret_is_declared_as_one(service: str) ->
         f"{kind.__name__}.{name}"
         for kind in settings_of(service)
         for name, field in kind.model_fields.items()
-        if name.endswith(SOUNDS_SECRET) and not is_secret(name, field)
+        # Where a file lies is no secret; what is in it never becomes a setting.
+        if name.endswith(SOUNDS_SECRET) and "Path" not in str(field.annotation) and not is_secret(name, field)
     ]
     assert undeclared == []
 
