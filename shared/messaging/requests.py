@@ -129,8 +129,7 @@ async def respond(
         async with slots:
             try:
                 with respond_span(tracer, subject, headers, received_at), _scope(subject, headers):
-                    reply = await _handled(model, message, handler)
-                await message.respond(encode(reply))
+                    await _handle(model, message, handler)
             except Exception as error:  # The boundary: the caller must hear of every failure.
                 outcome = await _respond_error(client, message, error)
         if outcome == EXPIRED:
@@ -154,12 +153,12 @@ def _scope(subject: str, headers: Mapping[str, str]) -> AbstractContextManager[N
     return log_scope(subject=subjects.template_of(subject), correlation_id=correlation)
 
 
-async def _handled(model: type[Q], message: Msg, handler: Callable[[Q, float | None], Awaitable[Message]]) -> Message:
-    """Return the reply; a fault is logged while the request's context still stands."""
+async def _handle(model: type[Q], message: Msg, handler: Callable[[Q, float | None], Awaitable[Message]]) -> None:
+    """Handle and reply; a fault, also of the replying, is logged while the request's context still stands."""
     request, deadline = _decoded(model, message), _open_deadline(message.headers or {})
     bind_document(request)
     try:
-        return await handler(request, deadline)
+        await message.respond(encode(await handler(request, deadline)))
     except Exception as error:
         if not isinstance(error, PlatformError):
             log.error("request_fault", exc_info=error)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from contracts import subjects, topology
+from contracts.codec import encode
 from contracts.documents import IngestMessage
+from contracts.reads import CollectionList, CollectionsQuery, CollectionView
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.service import Service
@@ -77,3 +79,27 @@ async def test_lines_of_requests(nats_broker: NatsServer, monkeypatch: pytest.Mo
     assert "document_id" not in second
     assert second["trace_id"] not in ("", TRACE)
     assert WORDS not in stream.getvalue()
+
+
+async def test_a_reply_that_cannot_be_sent_is_a_fault_in_the_log_with_its_request(nats_broker: NatsServer) -> None:
+    async def too_much(_query: CollectionsQuery, _deadline: float | None) -> CollectionList:
+        views = [CollectionView(name="c" * 60, documents=1, chunks=1, by_status={})] * 20_000
+        return CollectionList(items=views)
+
+    @asynccontextmanager
+    async def lifespan(service: Service) -> AsyncIterator[None]:
+        service.respond(subjects.READ_COLLECTIONS, CollectionsQuery, too_much)
+        yield
+
+    settings = PlatformSettings(nats_url=nats_broker.url, drain_seconds=5)
+    with captured_lines("persistence") as stream:
+        async with running_service("persistence", settings, lifespan), client_of(nats_broker.url) as client:
+            query = encode(CollectionsQuery(tenant="acme"))
+            reply = await client.request(subjects.READ_COLLECTIONS, query, timeout=10, headers=HEADERS)
+    assert (reply.headers or {})[subjects.HEADER_ERROR] == "internal_error"
+    [fault] = [line for line in lines_of(stream) if line["event"] == "request_fault"]
+    assert (fault["subject"], fault["trace_id"], fault["error_type"]) == (
+        subjects.READ_COLLECTIONS,
+        TRACE,
+        "MaxPayloadError",
+    )
