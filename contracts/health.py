@@ -8,7 +8,9 @@ from contracts.messages import Message
 
 
 class HealthRequest(Message):
-    """Ask every process for its health."""
+    """Ask every process for its health; a check that takes longer than `check_seconds` counts as failed."""
+
+    check_seconds: float | None = None
 
 
 class HealthReply(Message):

@@ -17,19 +17,29 @@
 Anything else is a fault of ours: a message gets a few tries and then becomes a dead letter, a caller gets a 500.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class PlatformError(Exception):
-    """An expected failure: `code` is for programs, `message` for people, `field` names the input that is wrong."""
+    """An expected failure: `code` is for programs, `message` for people, `field` names the input that is wrong.
+
+    `quotes` tells that the message repeats what somebody else said, which may hold a question or a text: whoever asked
+    may read it, a log may not.
+    """
 
     code: ClassVar[str] = "error"
+    quotes: bool = False
 
     def __init__(self, message: str, *, code: str | None = None, field: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.error_code = code or self.code
         self.field = field
+
+    def quoting(self) -> Self:
+        """Return this error, marked as one that repeats what somebody else said."""
+        self.quotes = True
+        return self
 
 
 class Retryable(PlatformError):

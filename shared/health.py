@@ -17,6 +17,8 @@ from starlette.routing import Route
 from contracts.health import HealthReply
 from shared.exposition import exposition
 from shared.metrics import HealthGauges
+from shared.privacy import in_words
+from shared.secrets import Secrets
 from shared.version import VERSION
 
 Check = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,6 +33,7 @@ class Health:
     instance: str
     stale_after_seconds: float
     gauges: HealthGauges
+    secrets: Secrets = field(default_factory=Secrets)
     checks: dict[str, Check] = field(default_factory=dict)
     waiting_for: str | None = "start"
     last_fetch: dict[str, float] = field(default_factory=dict)
@@ -70,9 +73,9 @@ class Health:
         """Return in words what keeps the process from taking work, None when nothing does."""
         return self.waiting_for or ("; ".join(self.refusals.values()) or None)
 
-    async def report(self) -> HealthReply:
+    async def report(self, check_seconds: float = CHECK_TIMEOUT_SECONDS) -> HealthReply:
         """Return the state with every check run side by side, each within its bound."""
-        results = await asyncio.gather(*(_run(name, check) for name, check in self.checks.items()))
+        results = await asyncio.gather(*(_run(name, check, check_seconds) for name, check in self.checks.items()))
         details: dict[str, Any] = dict(results)
         if self.blocked_by:
             details["waiting_for"] = self.blocked_by
@@ -85,7 +88,7 @@ class Health:
             version=VERSION,
             ready=self.ready and all(_is_ok(result) for _, result in results),
             live=self.live,
-            details=details,
+            details=self.secrets.hidden_in_all(details),
         )
 
 
@@ -121,14 +124,14 @@ def health_routes(health: Health) -> list[Route]:
     ]
 
 
-async def _run(name: str, check: Check) -> tuple[str, dict[str, Any]]:
+async def _run(name: str, check: Check, seconds: float) -> tuple[str, dict[str, Any]]:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(seconds):
             return name, {"status": "ok", **await check()}
     except TimeoutError:
-        return name, {"status": "failed", "error": f"no answer within {CHECK_TIMEOUT_SECONDS} s"}
+        return name, {"status": "failed", "error": f"no answer within {seconds:g} s"}
     except Exception as error:  # A check that breaks is a finding to report, whatever broke it.
-        return name, {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        return name, {"status": "failed", "error": in_words(error)}
 
 
 def _is_ok(result: dict[str, Any]) -> bool:

@@ -22,12 +22,14 @@ from nats.js.object_store import ObjectStore
 from starlette.types import ASGIApp
 
 from contracts import subjects
-from contracts.codec import encode
+from contracts.codec import DecodeError, decode, encode
+from contracts.health import HealthRequest
 from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.ending import Ending, within
+from shared.error_reports import flush_error_reports
 from shared.errors import Misconfigured, PlatformError
-from shared.health import Health
+from shared.health import CHECK_TIMEOUT_SECONDS, Health
 from shared.logs import get_logger
 from shared.messaging.broker import PendingLimits, build_broker, connect, without_credentials
 from shared.messaging.consuming import Draining, Handler, RawHandler, consume, consume_raw
@@ -39,6 +41,8 @@ from shared.messaging.publishing import Publisher
 from shared.messaging.reliability import Reliability
 from shared.messaging.requests import Requester, Responder, respond
 from shared.metrics import HealthGauges, MessagingMetrics
+from shared.privacy import in_words
+from shared.secrets import Secrets
 from shared.settings import EXIT_MISCONFIGURED, PlatformSettings
 from shared.telemetry import configure_telemetry
 from shared.watchdog import LoopWatchdog, end_frozen_process
@@ -65,7 +69,7 @@ class Service:
         self.telemetry = configure_telemetry(settings, name)
         self.metrics = MessagingMetrics(self.telemetry.meter)
         gauges = HealthGauges(self.telemetry.meter)
-        self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges)
+        self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges, Secrets(settings))
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
         self.ending = Ending(settings.drain_seconds)
         self.shutting_down = self.ending.begun
@@ -192,6 +196,7 @@ class Service:
         self.begin_shutdown()
         await within(CLOSE_SECONDS, self._disconnect(), "the broker's connection")
         await within(CLOSE_SECONDS, asyncio.to_thread(self.telemetry.shutdown), "telemetry")
+        await within(CLOSE_SECONDS, asyncio.to_thread(flush_error_reports), "error reports")
         log.info("service_closed")
 
     async def _disconnect(self) -> None:
@@ -207,7 +212,7 @@ class Service:
             try:
                 differences = await drift(self.client.jetstream(), replicas=self.settings.nats_replicas)
             except (NatsError, TimeoutError) as error:
-                differences = [f"cannot be read: {type(error).__name__}: {error}"]
+                differences = [f"cannot be read: {in_words(error)}"]
             if not differences:
                 return
             self.health.waiting_for = "topology: " + "; ".join(differences[:5])
@@ -240,7 +245,8 @@ class Service:
         }
 
     async def _answer_health(self, message: Msg) -> None:
-        await message.respond(encode(await self.health.report()))
+        report = await self.health.report(min(_check_seconds(message.data), CHECK_TIMEOUT_SECONDS))
+        await message.respond(encode(report))
 
     async def _reconnected(self) -> None:
         if self._consumption is not None:
@@ -250,6 +256,14 @@ class Service:
         if not self.shutting_down.is_set():
             log.critical("broker_connection_closed", hint="the process ends; its supervisor starts a new one")
             os._exit(EXIT_CONNECTION_LOST)
+
+
+def _check_seconds(request: bytes) -> float:
+    """Return how long checks may take for who asks; a question that cannot be read gets the usual time."""
+    try:
+        return decode(HealthRequest, request).check_seconds or CHECK_TIMEOUT_SECONDS
+    except DecodeError:
+        return CHECK_TIMEOUT_SECONDS
 
 
 Lifespan = Callable[[Service], AbstractAsyncContextManager[None]]
@@ -316,7 +330,7 @@ def _explain_failed_start(error: Exception) -> int:
         log.info("start_abandoned")
         return 0
     if isinstance(error, PlatformError):
-        log.critical("start_failed", reason=error.message)
+        log.critical("start_failed", reason=error)
         return EXIT_MISCONFIGURED if isinstance(error, Misconfigured) else EXIT_START_FAILED
     log.critical("start_failed", exc_info=error)
     return EXIT_START_FAILED

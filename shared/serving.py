@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from shared.ending import CLOSING_SECONDS, LastBound
+from shared.error_reports import configure_error_reports
 from shared.health import health_routes
 from shared.logs import configure_logging
 from shared.service import EXIT_START_FAILED, Lifespan, Service, service_lifespan
@@ -66,6 +67,7 @@ class _Server(uvicorn.Server):
 def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan, routes: Sequence[Route] = ()) -> None:
     """Run a service that serves HTTP for health, and the given routes; returns after SIGTERM or SIGINT."""
     configure_logging(settings, name)
+    configure_error_reports(settings, name)
     service = Service(name, settings)
     app = Starlette(routes=[*health_routes(service.health), *routes], lifespan=service_lifespan(service, lifespan))
     serve(app, service)

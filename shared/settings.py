@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -69,7 +69,25 @@ class PlatformSettings(BaseSettings):
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Replica name.")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
-    log_format: Literal["json", "console"] = Field(default="json", description="Log lines for programs or for people.")
+    log_levels: str = Field(
+        default="",
+        pattern=r"^\s*(?:[\w.]+=(?:debug|info|warning|error)\s*(?:,\s*|$))*$",
+        description="Levels of single loggers, such as `services.agent=debug,httpx=info`.",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="Log lines for programs or for people; `auto` = for people on a terminal."
+    )
+    log_content: bool = Field(
+        default=False,
+        description="Whether logs and error reports may hold texts of documents, questions and answers; never secrets.",
+    )
+    sentry_dsn: SecretStr | None = Field(
+        default=None, description="Sentry project that unexpected errors are reported to; none = not reported."
+    )
+    sentry_environment: str = Field(default="production", description="Environment that error reports name.")
+    sentry_flush_seconds: float = Field(
+        default=2.0, ge=0, le=60, description="How long the end of a process waits for its last error reports."
+    )
     otlp_endpoint: str | None = Field(
         default=None, description="OTLP/HTTP base address for spans; none = not exported."
     )
@@ -99,6 +117,12 @@ class PlatformSettings(BaseSettings):
     stale_after_seconds: float = Field(
         default=45.0, gt=0, description="A service whose consumers did not fetch for this long is no longer live."
     )
+
+    @property
+    def logger_levels(self) -> dict[str, str]:
+        """Return the levels of single loggers by name."""
+        pairs = (pair.partition("=") for pair in self.log_levels.split(",") if pair.strip())
+        return {name.strip(): level.strip() for name, _, level in pairs}
 
     @classmethod
     def settings_customise_sources(

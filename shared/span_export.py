@@ -4,7 +4,6 @@ Whoever takes the spans may be slow or gone. Then they are dropped and counted, 
 nothing waits for it but the end of the process, a moment.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -24,8 +23,6 @@ BATCH_SPANS: Final = 512
 LOGGED_EVERY_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
 _PATH: Final = "/v1/traces"
-# What these say of each failed batch is said here once a minute.
-_NOISY: Final = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal")
 
 
 class _CountingProcessor(BatchSpanProcessor):
@@ -51,8 +48,6 @@ class SpanExport(SpanExporter):
     """Sends batches to an OTLP/HTTP endpoint."""
 
     def __init__(self, settings: PlatformSettings, meter: Meter) -> None:
-        for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._endpoint = f"{(settings.otlp_endpoint or '').rstrip('/')}{_PATH}"
         self._exporter = OTLPSpanExporter(
             endpoint=self._endpoint, timeout=settings.otlp_timeout_seconds, compression=Compression.Gzip

@@ -23,11 +23,11 @@ from shared.errors import Rejected
 from shared.exposition import ExemplarReader
 from shared.settings import PlatformSettings
 from shared.span_export import SpanExport
+from shared.telemetry_context import TENANT, current_tenant
 from shared.version import VERSION
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
-_TENANT = otel_context.create_key(semantics.TENANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +83,15 @@ class TenantOfSpans(SpanProcessor):
 
     def on_start(self, span: RecordedSpan, parent_context: otel_context.Context | None = None) -> None:
         """Take the tenant over from the context that the span starts in."""
-        tenant = otel_context.get_value(_TENANT, parent_context)
+        tenant = otel_context.get_value(TENANT, parent_context)
         if isinstance(tenant, str):
             span.set_attribute(semantics.TENANT, tenant)
 
 
 def bind_tenant(tenant: str) -> None:
     """Say whose work the rest of this task is, and the span that is current now."""
-    otel_context.attach(otel_context.set_value(_TENANT, tenant))
+    otel_context.attach(otel_context.set_value(TENANT, tenant))
     trace.get_current_span().set_attribute(semantics.TENANT, tenant)
-
-
-def current_tenant() -> str | None:
-    """Return whose work this is, None while nobody has said so."""
-    tenant = otel_context.get_value(_TENANT)
-    return tenant if isinstance(tenant, str) else None
 
 
 def inject_context(headers: MutableMapping[str, str]) -> None:
@@ -128,7 +122,7 @@ def span(
         parent = otel_context.Context()
     # What comes from outside is not the work of whoever happened to be served when its reader was started.
     if whose := tenant or (current_tenant() if headers is None else None):
-        parent = otel_context.set_value(_TENANT, whose, parent)
+        parent = otel_context.set_value(TENANT, whose, parent)
     current = tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes or {}), links=links)
     token = otel_context.attach(trace.set_span_in_context(current, parent))
     try:

@@ -93,7 +93,7 @@ class AnswerCache:
         try:
             return (await self._ask(subjects.INDEX_EPOCH, request, EpochReply, deadline=until)).epoch
         except PlatformError as error:
-            log.info("answered_without_cache", code=error.error_code, reason=error.message)
+            log.info("answered_without_cache", code=error.error_code, reason=error)
             return None
 
 

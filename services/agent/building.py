@@ -1,12 +1,14 @@
 """Putting the agent's parts together as its settings say."""
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 from services.agent.agent_mode.agent import ToolAgent
 from services.agent.agent_mode.building import build_tool_agent
 from services.agent.answer_cache import AnswerCache
 from services.agent.answering import Answering
 from services.agent.conversation import ConversationLimits, Conversations
+from services.agent.describing import describe_llm
 from services.agent.extractive_writer import ExtractiveWriter
 from services.agent.generative_writer import GenerativeWriter, WritingLimits
 from services.agent.llm import LanguageModel
@@ -28,6 +30,11 @@ def build_answering(service: Service, settings: AgentSettings, stack: AsyncExitS
     model = language_model(settings, service.telemetry.tracer, metrics)
     if model is not None:
         stack.push_async_callback(model.close)
+
+    async def told_of_llm() -> dict[str, Any]:
+        return describe_llm(settings, model)
+
+    service.health.checks["llm"] = told_of_llm
     writer = _writer(model, settings, ask, metrics)
     return Answering(
         ask,

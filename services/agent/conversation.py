@@ -110,7 +110,7 @@ class Conversations:
             await self._record_later(turn)
 
     async def _as_it_is(self, question: AskQuestion, events: AnswerEvents, error: PlatformError) -> Understood:
-        log.warning("question_not_rewritten", query_id=question.query_id, code=error.error_code, reason=error.message)
+        log.warning("question_not_rewritten", query_id=question.query_id, code=error.error_code, reason=error)
         step = {"kind": NOT_REWRITTEN, "code": error.error_code}
         await events.send("step", step)
         return self._understood(question, step)
@@ -144,7 +144,7 @@ class Conversations:
             )
         except PlatformError as error:
             # The caller has waited for this answer; that it is not in the history is the smaller loss.
-            log.error("turn_not_kept", query_id=turn.query_id, code=error.error_code, reason=error.message)
+            log.error("turn_not_kept", query_id=turn.query_id, code=error.error_code, reason=error)
 
     def _turn(self, understood: Understood, conversation_id: str, answer: Answer, place: int) -> ConversationTurn:
         question, searched = understood.asked, understood.searched.question

@@ -4,7 +4,6 @@ from typing import Final
 
 from opentelemetry.trace import Tracer
 
-from services.agent.llm import LanguageModel
 from services.agent.metrics import AgentMetrics
 from services.agent.observed_llm import ObservedLanguageModel
 from services.agent.openai_llm import OpenAILanguageModel, Patience, Prices
@@ -30,7 +29,7 @@ def answer_fingerprint(settings: AgentSettings) -> str:
     return repr([VERSION, PROMPT_VERSION, *chosen])
 
 
-def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> LanguageModel | None:
+def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> ResilientLanguageModel | None:
     """Return the configured model, None when there is none; Misconfigured when its tokenizer cannot be read."""
     if settings.llm_base_url is None:
         return None

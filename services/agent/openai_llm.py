@@ -30,6 +30,8 @@ from services.agent.llm import (
 from services.agent.tokens import TokenCounter
 from shared.errors import DeadlineExpired
 from shared.openai_http import traced_http
+from shared.openai_words import without_key
+from shared.secrets import HIDDEN
 
 # A piece of an answer as it came: what it should hold, OpenAI's `ChatCompletionChunk` says.
 Chunk: TypeAlias = Mapping[str, Any]
@@ -127,7 +129,7 @@ class OpenAILanguageModel:
                     if event == _END:
                         await _read_out(pieces)
                         return
-                    yield _chunk_of(event)
+                    yield _chunk_of(event, self._client.api_key)
 
     async def _pieces(self, request: ChatRequest, until: float) -> AsyncGenerator[bytes]:
         """Yield the answer's bytes as they come."""
@@ -240,23 +242,24 @@ def _complete(events: EventData, piece: bytes) -> Iterator[bytes]:
         raise LlmUnavailable(f"{_RUBBISH}: {error}", transient=False) from error
 
 
-def _chunk_of(event: bytes) -> Chunk:
+def _chunk_of(event: bytes, key: str) -> Chunk:
     """Return what an event holds; raises what an event tells that came instead of the rest of the answer."""
     try:
         chunk: Chunk = orjson.loads(event)
     except orjson.JSONDecodeError as error:
         raise LlmUnavailable(f"{_RUBBISH}: {type(error).__name__}") from error
     if isinstance(chunk, dict) and (told := chunk.get("error")):
-        raise _told_error(told)
+        raise _told_error(told, key)
     return chunk
 
 
-def _told_error(error: Any) -> Exception:
+def _told_error(error: Any, key: str) -> Exception:
     """Return the error that an endpoint tells of after it began to answer, when no status can say it any more."""
-    words = " ".join(str(error.get("message") if isinstance(error, dict) else error).split())[:_MAX_REASON_CHARACTERS]
+    told = str(error.get("message") if isinstance(error, dict) else error).replace(key, HIDDEN)
+    words = " ".join(told.split())[:_MAX_REASON_CHARACTERS]
     if _TOO_LONG.search(f"{error} {words}"):
-        return ContextTooLong(f"{_NO_ROOM}: {words}")
-    return LlmUnavailable(f"the language model's endpoint broke off its answer: {words}")
+        return ContextTooLong(f"{_NO_ROOM}: {words}").quoting()
+    return LlmUnavailable(f"the language model's endpoint broke off its answer: {words}").quoting()
 
 
 def _taken(answer: _Answer, chunk: Chunk) -> str:
@@ -309,22 +312,22 @@ def _status_error(error: openai.APIStatusError) -> Exception:
     if status == 429:
         return LlmRateLimited(
             f"the language model's endpoint is busy: {words}", retry_after_seconds=_retry_after(error.response.headers)
-        )
+        ).quoting()
     if status in _CREDENTIALS:
         hint = "check RAG_LLM_BASE_URL, RAG_LLM_API_KEY and RAG_LLM_MODEL"
         return LlmUnavailable(f"the language model's endpoint answered {status}: {hint}", transient=False)
     # llama.cpp answers 500 when the window fills up only while it works.
     if status in (400, 413, 422, 500) and _TOO_LONG.search(f"{error.code} {error.message}"):
-        return ContextTooLong(f"{_NO_ROOM}: {words}")
+        return ContextTooLong(f"{_NO_ROOM}: {words}").quoting()
     if status in (400, 413, 422):
-        return LlmRefused(f"the language model's endpoint refused the request: {words}")
+        return LlmRefused(f"the language model's endpoint refused the request: {words}").quoting()
     return LlmUnavailable(
         f"the language model's endpoint answered {status}", retry_after_seconds=_retry_after(error.response.headers)
     )
 
 
 def _words(error: openai.APIStatusError) -> str:
-    return " ".join(error.message.split())[:_MAX_REASON_CHARACTERS]
+    return " ".join(without_key(error).split())[:_MAX_REASON_CHARACTERS]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

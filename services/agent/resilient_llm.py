@@ -46,6 +46,11 @@ class ResilientLanguageModel:
         """Return the size of the model's window."""
         return self._model.window_tokens
 
+    @property
+    def away(self) -> bool:
+        """Tell whether so many requests in a row failed that nothing is asked at the moment."""
+        return not self._circuit.closed
+
     def count_tokens(self, text: str) -> int:
         """Return how many tokens a text takes up."""
         return self._model.count_tokens(text)

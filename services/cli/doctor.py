@@ -18,7 +18,8 @@ def doctor(
 ) -> None:
     """Check what is installed and what runs; say what to do.
 
-    Python, models, data folder, gateway, every service, the broker's topology, and that database and index agree.
+    Python, models, data folder, gateway, every service and part, the broker's topology, and that database and index
+    agree.
     """
     # Imports the HTTP client, the broker's client and rich, which takes a second that `rag --help` shall not.
     from services.cli.examination import examine

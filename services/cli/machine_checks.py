@@ -10,6 +10,7 @@ from services.cli.errors import CommandError
 from services.cli.findings import Finding, bad, good, skipped
 from services.cli.settings import LauncherSettings
 from shared import models
+from shared.addresses import host_of
 
 OLDEST_PYTHON: Final = (3, 11)
 NEWEST_PYTHON: Final = (3, 14)
@@ -27,7 +28,7 @@ def check_python(version: tuple[int, int]) -> Finding:
 def check_models(settings: LauncherSettings) -> Finding:
     """Check the content of every model file, when the models of this machine are used."""
     if settings.embedding_url:
-        return good("models", f"vectors come from {settings.embedding_url}")
+        return good("models", f"vectors come from {host_of(settings.embedding_url)}")
     try:
         for model in models.MODELS:
             models.verify(model.name, settings.models_dir)

@@ -37,6 +37,7 @@ async def read_status(gateway: Gateway) -> dict[str, Any]:
     return {
         "status": health.get("status"),
         "version": health.get("version"),
+        "problems": health.get("problems") or [],
         "url": gateway.url,
         "nats_url": (health.get("broker") or {}).get("url"),
         "services": health.get("services") or {},
@@ -84,7 +85,15 @@ def _render(state: dict[str, Any]) -> RenderableType:
         "gateway ", one_line(state["url"]), "  ", _state(state["status"] or "unknown", good=state["status"] == "ok")
     )
     broker = f"broker  {one_line(state['nats_url'] or 'unknown')}"
-    parts: list[RenderableType] = [head, broker, *_models(state["services"]), "", _services(state["services"])]
+    problems = [Text(one_line(problem), style="red") for problem in state.get("problems") or []]
+    parts: list[RenderableType] = [
+        head,
+        *problems,
+        broker,
+        *_models(state["services"]),
+        "",
+        _services(state["services"]),
+    ]
     stages = state["pipeline"].get("stages") or []
     if stages:
         parts += ["", _stages(stages)]

@@ -8,6 +8,7 @@ from services.cli.broker_access import BrokerLogin, jetstream
 from services.cli.client import Gateway
 from services.cli.errors import CommandError
 from services.cli.findings import Finding, bad, good, skipped
+from services.cli.part_checks import check_parts
 from services.cli.scaling import SERVICES
 from services.cli.settings import LauncherSettings
 from services.cli.terminal import one_line
@@ -33,7 +34,7 @@ async def check_platform(url: str, settings: LauncherSettings) -> list[Finding]:
         topology = await check_topology((health.get("broker") or {}).get("url"), settings)
         counts = await check_counts(gateway, health)
     services = health.get("services") or {}
-    return [reachable, *check_services(services), topology, check_model(services), counts]
+    return [reachable, *check_services(services), *check_parts(health), topology, check_model(services), counts]
 
 
 def check_services(services: dict[str, Any]) -> list[Finding]:

@@ -14,7 +14,9 @@ class LauncherSettings(EmbeddingModelSettings):
     """What decides how the services may be started on one machine."""
 
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
-    database_url: str | None = Field(default=None, description="SQL database; none = SQLite in the data folder.")
+    database_url: str | None = Field(
+        default=None, repr=False, description="SQL database; none = SQLite in the data folder."
+    )
 
     up_unresponsive_seconds: float = Field(
         default=60.0,

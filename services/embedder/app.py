@@ -18,6 +18,7 @@ from services.embedder.onnx_embedding import OnnxEmbedding
 from services.embedder.openai_embedding import OpenAIEmbedding
 from services.embedder.settings import EmbedderSettings
 from shared import models
+from shared.addresses import host_of
 from shared.errors import Misconfigured
 from shared.service import Lifespan, Service
 from shared.serving import run_service
@@ -36,7 +37,9 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
 
         async def describe() -> dict[str, Any]:
             upcoming = {"next_model": next_model.fingerprint} if next_model else {}
-            return {"model": model.fingerprint, "dimension": model.dimension, **upcoming}
+            place = {"host": host_of(settings.embedding_url)} if settings.embedding_url else {}
+            told = {"model": model.fingerprint, "dimension": model.dimension, "lanes": settings.embedder_lanes}
+            return {**told, **place, **upcoming}
 
         if settings.embedder_lanes != "interactive":
             service.consume(topology.EMBEDDER, ChunksReady, handlers.on_chunks_ready, workers=settings.embedder_workers)

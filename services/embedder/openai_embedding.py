@@ -24,6 +24,7 @@ from services.embedder.embedding import (
 )
 from shared.errors import Misconfigured
 from shared.openai_http import traced_http
+from shared.openai_words import without_key
 from shared.settings import EmbeddingModel
 
 # The statuses that speak about the texts; any other failure is the server's or the operator's and may pass.
@@ -184,10 +185,11 @@ def _parse(content: bytes) -> NDArray[Any]:
 
 
 def _status_error(error: openai.APIStatusError) -> EmbeddingRefused | EmbeddingUnavailable:
-    reason = f"the embedding server answered {error.status_code}: {error.message[:_MAX_REASON_CHARACTERS]}"
+    reason = f"the embedding server answered {error.status_code}: {without_key(error)[:_MAX_REASON_CHARACTERS]}"
     if error.status_code in _REFUSALS:
-        return EmbeddingRefused(reason)
-    return EmbeddingUnavailable(reason, retry_after_seconds=_retry_after_seconds(error.response.headers))
+        return EmbeddingRefused(reason).quoting()
+    seconds = _retry_after_seconds(error.response.headers)
+    return EmbeddingUnavailable(reason, retry_after_seconds=seconds).quoting()
 
 
 def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:

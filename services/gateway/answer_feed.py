@@ -121,5 +121,5 @@ def _event_in(stored: StoredEvent) -> AnswerEvent | None:
     try:
         return decode(AnswerEvent, stored.data)
     except DecodeError as error:
-        log.warning("answer_event_not_readable", position=stored.position, reason=str(error))
+        log.warning("answer_event_not_readable", position=stored.position, reason=error)
         return None

@@ -126,7 +126,7 @@ def _event_in(message: Msg | None) -> AnswerEvent | None:
     try:
         return decode(AnswerEvent, message.data)
     except DecodeError as error:
-        log.warning("answer_event_not_readable", reason=str(error))
+        log.warning("answer_event_not_readable", reason=error)
         return None
 
 

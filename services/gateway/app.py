@@ -16,6 +16,7 @@ from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
 from services.gateway.routes import ROUTERS, contracts
 from services.gateway.settings import GatewaySettings
+from shared.error_reports import configure_error_reports
 from shared.health import health_routes
 from shared.logs import configure_logging
 from shared.service import Service, service_lifespan
@@ -96,6 +97,7 @@ def main() -> None:
     """Serve the HTTP API until a signal comes."""
     settings = load(GatewaySettings)
     configure_logging(settings, "gateway")
+    configure_error_reports(settings, "gateway")
     service = Service("gateway", settings)
     serve(build_app(service, settings), service)
 

@@ -103,7 +103,7 @@ class Deletion:
         try:
             await self._requester.ask(subject, fence, reply)
         except Exception as error:  # Whatever failed, the caller must know that the delete is recorded.
-            log.warning("delete_not_confirmed", revision=revision, reason=f"{type(error).__name__}: {error}")
+            log.warning("delete_not_confirmed", revision=revision, reason=error)
             raise Unavailable(
                 f"the delete is recorded as revision {revision} and will be carried out, but the index did not confirm "
                 "yet that it hides what is deleted; ask again to have it confirmed",

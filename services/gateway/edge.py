@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.problems import internal_error
 from shared import semantics
-from shared.logs import get_logger
+from shared.logs import get_logger, log_scope
 from shared.telemetry import current_trace_id, span, unrecorded_span
 
 log = get_logger(__name__)
@@ -52,7 +52,7 @@ class Edge:
             return
         started = time.perf_counter()
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        with self._span(scope, method) as current:
+        with self._span(scope, method) as current, log_scope(method=method, correlation_id=current_trace_id()):
             answer = _Answer(send, current_trace_id())
             await self._serve(scope, receive, answer)
             route = _route_of(scope)
@@ -71,7 +71,7 @@ class Edge:
         try:
             await self._app(scope, receive, answer.send)
         except Exception as error:  # The boundary: nothing behind it may reach the caller as a traceback.
-            log.error("request_fault", method=scope["method"], path=scope["path"], exc_info=error)
+            log.error("request_fault", path=scope["path"], exc_info=error)
             if not answer.status:
                 await internal_error()(scope, receive, answer.send)
 

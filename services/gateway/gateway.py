@@ -95,6 +95,9 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         timeout_seconds=settings.gateway_scatter_seconds,
         pending=pending,
     )
+    gauges = BacklogGauges(meter, sample_seconds=settings.gateway_sample_seconds)
+    pipeline = Pipeline(client, components, gauges, sample_seconds=settings.gateway_sample_seconds)
+    components.samples = pipeline.latest
     patient = Requester(client, service.telemetry.tracer, timeout_seconds=REINDEX_STEP_SECONDS)
     return Gateway(
         settings=settings,
@@ -132,12 +135,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         ),
         talk=Talk(requester, publisher, LatelyAsked(client), turns),
         components=components,
-        pipeline=Pipeline(
-            client,
-            components,
-            BacklogGauges(meter, sample_seconds=settings.gateway_sample_seconds),
-            sample_seconds=settings.gateway_sample_seconds,
-        ),
+        pipeline=pipeline,
         mcp=McpEndpoint(
             service.telemetry.tracer,
             hosts=settings.mcp_hosts,

@@ -97,7 +97,7 @@ class DocumentNotices:
         try:
             fact = decode(FACT_TYPES[message.subject], message.data)
         except DecodeError as error:
-            log.warning("fact_not_readable", subject=message.subject, reason=str(error))
+            log.warning("fact_not_readable", subject=message.subject, reason=error)
             return
         change = change_of(fact)
         if change is not None:

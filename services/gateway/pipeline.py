@@ -17,6 +17,7 @@ from contracts.topology import DEAD_LETTERS, STREAMS
 from services.gateway.components import Components
 from services.gateway.metrics import BacklogGauges
 from services.gateway.nats_backlogs import Backlog, NatsBacklogs
+from services.gateway.parts import ConsumerSample
 from services.gateway.rates import Rates
 from services.gateway.schemas import PipelineState, Stage, StreamState
 from shared.errors import Unavailable
@@ -34,6 +35,7 @@ class Pipeline:
         self._components = components
         self._gauges = gauges
         self._sample_seconds = sample_seconds
+        self._latest: Mapping[str, ConsumerSample] = {}
         self._rates = Rates(window_seconds=WINDOW_SECONDS, max_samples=MAX_SAMPLES)
 
     async def state(self) -> PipelineState:
@@ -48,6 +50,10 @@ class Pipeline:
         stages = [self._stage(backlog, replies, dead) for backlog in backlogs]
         return PipelineState(stages=stages, streams=[_stream_state(info) for info in streams])
 
+    def latest(self) -> Mapping[str, ConsumerSample]:
+        """Return what the broker said last of each consumer; never waits for it."""
+        return self._latest
+
     async def keep_sampling(self) -> None:
         """Sample for ever, so that neither a rate nor a scrape waits for the broker; one that is away leaves a gap."""
         while True:
@@ -58,6 +64,10 @@ class Pipeline:
     async def _sampled(self) -> list[Backlog]:
         found = await self._backlogs.look()
         now = time.monotonic()
+        self._latest = {
+            backlog.consumer.name: ConsumerSample(backlog.pending, backlog.in_work, backlog.redelivered, now)
+            for backlog in found
+        }
         for backlog in found:
             self._rates.sample(backlog.consumer.name, now, backlog.done)
         return found

@@ -67,7 +67,7 @@ class Reads:
             try:
                 return await self.recorded(tenant, document_id, deadline=time.time() + self._settle_seconds)
             except Exception as error:  # The document is accepted already: no failure may take its receipt away.
-                log.warning("document_not_read", reason=f"{type(error).__name__}: {error}")
+                log.warning("document_not_read", reason=error)
                 return None
 
         return look

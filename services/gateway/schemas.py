@@ -212,49 +212,6 @@ class PipelineState(Message):
     streams: list[StreamState]
 
 
-class Replica(Message):
-    """One process as it describes itself."""
-
-    instance: str
-    version: str
-    ready: bool
-    live: bool
-    details: dict[str, Any]
-
-
-class ServiceHealth(Message):
-    """The replicas of a service that answered."""
-
-    replicas: list[Replica]
-    ready: int
-    live: int
-
-
-class BrokerHealth(Message):
-    """The broker as this gateway sees it."""
-
-    url: str
-    server: str | None
-    connected: bool
-
-
-class PlatformHealth(Message):
-    """Every part of the platform; degraded when a service has no ready replica or a replica is not live."""
-
-    status: Literal["ok", "degraded"]
-    version: str
-    broker: BrokerHealth
-    services: dict[str, ServiceHealth]
-
-
-class HealthSummary(Message):
-    """The number of ready replicas of every service."""
-
-    status: Literal["ok", "degraded"]
-    version: str
-    services: dict[str, int]
-
-
 class DeadLetters(Message):
     """A page of dead letters, newest first."""
 

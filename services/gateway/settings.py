@@ -105,7 +105,7 @@ class GatewaySettings(PlatformSettings):
         default=2.0, gt=0, le=10, description="Patience for persistence to record what was just accepted."
     )
     gateway_scatter_seconds: float = Field(
-        default=0.5, gt=0, le=0.9, description="How long answers to a health question to all parts are collected."
+        default=0.7, gt=0, le=0.8, description="How long answers to a health question to all parts are collected."
     )
     gateway_sample_seconds: float = Field(
         default=5.0,

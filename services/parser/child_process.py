@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -18,10 +19,20 @@ _PIPE_BYTES: Final = 256 << 10
 _KEPT_ERROR_BYTES: Final = 16 << 10
 _HELLO_BYTES: Final = 4096
 _EXIT_SECONDS: Final = 2.0
+_FRAME: Final = re.compile(r'^ +File "([^"\n]+)", line (\d+),? in (\S+)', re.MULTILINE)
+_ERROR_CLASS: Final = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception))(?::|$)")
+_KEPT_FRAMES: Final = 10
 # Rust, C++ and Python each end in their own way when an allocation fails.
 _OUT_OF_MEMORY: Final = (b"memory allocation of", b"bad_alloc", b"MemoryError")
 # PDFium aborts without a word where an allocation fails; whatever else aborts says why first.
 _SILENT_ABORT: Final = b"Fatal Python error: Aborted"
+
+
+def place_in(errors: str) -> dict[str, Any]:
+    """Return where a child failed, of all that it wrote: frames and the error's class, which quote no document."""
+    frames = [f"{Path(path).name}:{line} {function}" for path, line, function in _FRAME.findall(errors)]
+    named = _ERROR_CLASS.match(errors.rpartition("\n")[2])
+    return {"child_frames": frames[-_KEPT_FRAMES:], **({"child_error": named.group(1)} if named else {})}
 
 
 class ChildProcess:

@@ -9,6 +9,7 @@ from contracts.codec import decode
 from contracts.documents import IngestMessage
 from services.parser.parsing import DocumentParser
 from services.parser.payloads import Payloads
+from shared.logs import bind_document
 from shared.messaging.delivery import Delivery
 from shared.messaging.early_work import EarlyWork
 from shared.messaging.fair_lane import WaitingMessage
@@ -43,5 +44,6 @@ class ParserHandlers:
         delivery = waiting.as_delivery(topology.PARSER)
         with process_span(self._tracer, delivery):
             message = decode(IngestMessage, waiting.payload)
+            bind_document(message)
             if message.op == "upsert":
                 await self._parser.parse(message, delivery)

@@ -45,6 +45,6 @@ async def hear_of_parsed(client: Client, early: EarlyWork) -> None:
         try:
             early.heard(decode(DocumentParsed, message.data).revision)
         except DecodeError as error:
-            log.warning("parsed_fact_unread", reason=str(error))
+            log.warning("parsed_fact_unread", reason=error)
 
     await client.subscribe(subjects.DOCUMENT_PARSED, cb=heard)

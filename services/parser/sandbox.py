@@ -1,7 +1,6 @@
 """Reading documents in processes that may hang, crash or be taken over without harm to the service."""
 
 import asyncio
-import logging
 import os
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -11,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from services.parser.child_process import ChildProcess
+from services.parser.child_process import ChildProcess, place_in
 from services.parser.chunking import ChunkingLimits
 from services.parser.errors import SandboxUnavailable
 from services.parser.extraction_stream import ExtractionStream
 from services.parser.jobs import ChildConfig, ChunkBatch, ExtractionJob, ExtractionOutcome, JobLimits
 
 __all__ = ["ChunkBatch", "ExtractionJob", "ExtractionOutcome", "JobLimits", "Sandbox", "SandboxOptions"]
+from shared.logs import get_logger
 
-logger = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 _LONGEST_RESTART_DELAY_SECONDS: Final = 30.0
 
@@ -69,7 +69,7 @@ class Sandbox:
         if failures:
             await self.close()
             raise failures[0]
-        logger.info("parser_sandbox_started", extra={"children": len(self._children), "isolation": self.isolation})
+        log.info("parser_sandbox_started", children=len(self._children), isolation=self.isolation)
 
     async def close(self) -> None:
         """End all children, also those at work: their extractions raise ExtractionError."""
@@ -153,8 +153,8 @@ class Sandbox:
         while True:
             try:
                 return await self._start_child()
-            except (SandboxUnavailable, OSError):
-                logger.exception("parser_child_start_failed", extra={"retry_in_seconds": delay_seconds})
+            except (SandboxUnavailable, OSError) as error:
+                log.error("parser_child_start_failed", exc_info=error, retry_in_seconds=delay_seconds)
             await asyncio.sleep(delay_seconds)
             delay_seconds = min(delay_seconds * 2, _LONGEST_RESTART_DELAY_SECONDS)
 
@@ -168,7 +168,12 @@ def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[None, None, None]) -> 
 async def _bury(child: ChildProcess, *, fault: bool) -> None:
     status = await child.wait()
     if fault:
-        logger.warning(
+        # What a parser wrote last may quote the document that it failed at.
+        log.warning(
             "parser_child_replaced",
-            extra={"child_pid": child.pid, "exit_status": status, "child_stderr": child.errors, "jobs": child.jobs},
+            child_pid=child.pid,
+            exit_status=status,
+            child_stderr=child.errors,
+            **place_in(child.errors),
+            jobs=child.jobs,
         )

@@ -23,7 +23,7 @@ from services.persistence.revision_guard import Admits
 from services.persistence.sweeping import Sweeping
 from services.persistence.unit_of_work import GroupCommit
 from shared.errors import DeadlineExpired, InvalidMessage, Unavailable
-from shared.logs import get_logger
+from shared.logs import bind_document, get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import Requester
@@ -57,15 +57,15 @@ class MessageHandlers:
         try:
             tenant = delivery.tenant
         except InvalidMessage as error:
-            log.warning("message_of_no_tenant", reason=error.message)
+            log.warning("message_of_no_tenant", reason=error)
             return
         event = read_message(tenant, delivery.sequence, delivery.payload, _now())
         if event is None:
             log.warning("message_of_no_document")
             return
+        bind_document(event)
         if not await self._admits(delivery.sequence):
-            of = {} if isinstance(event, CollectionDeleted) else {"document_id": event.document_id}
-            log.error("message_lost", tenant=tenant, sequence=delivery.sequence, hint="send it again", **of)
+            log.error("message_lost", hint="send it again")
             return
         if isinstance(event, CollectionDeleted):
             await self._sweeping.begin(event)
@@ -82,6 +82,7 @@ class MessageHandlers:
         """Record how far a document has come; every other fact is somebody else's or our own."""
         event = _event_of(delivery)
         if event is not None:
+            bind_document(event)
             unit = partial(record, events=[event])
             await self._announce(await self._writer.run(key_of(event.tenant, event.document_id), unit))
 

@@ -43,16 +43,16 @@ async def prune_forever(
             try:
                 await prune_table(writer, table, keep_seconds, settings.persistence_prune_rows)
             except Unavailable as error:
-                log.warning("pruning_put_off", table=table.name, reason=error.message)
+                log.warning("pruning_put_off", table=table.name, reason=error)
         try:
             await prune_letters(writer, streams, settings.persistence_prune_rows)
         except Unavailable as error:
-            log.warning("pruning_put_off", table=DEAD_LETTERS.name, reason=error.message)
+            log.warning("pruning_put_off", table=DEAD_LETTERS.name, reason=error)
         try:
             keep_seconds = settings.persistence_conversation_keep_seconds
             await prune_conversations(writer, pool, keep_seconds, settings.persistence_prune_rows)
         except Unavailable as error:
-            log.warning("pruning_put_off", table=CONVERSATIONS.name, reason=error.message)
+            log.warning("pruning_put_off", table=CONVERSATIONS.name, reason=error)
 
 
 async def prune_conversations(writer: GroupCommit, pool: ReadPool, keep_seconds: float, at_most: int) -> int:

@@ -27,6 +27,11 @@ class ReadPool:
         self._outage: Unavailable | None = None
         self._looking: asyncio.Future[Any] | None = None
 
+    @property
+    def kind(self) -> str:
+        """Return which database it is."""
+        return str(self._engine.dialect.name)
+
     async def run(self, query: Callable[[Connection], T]) -> T:
         """Return what a query returns; Unavailable when the database does not do its work."""
         if self._outage is not None and self._looking is not None and not self._looking.done():

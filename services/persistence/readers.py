@@ -51,4 +51,4 @@ class ReadHandlers:
         if self._writer.outage is not None:
             raise Unavailable(self._writer.outage)
         documents, chunks = await self._pool.run(reads.totals)
-        return {"documents": documents, "chunks": chunks}
+        return {"kind": self._pool.kind, "documents": documents, "chunks": chunks}

@@ -52,7 +52,7 @@ class Reconciling:
             try:
                 await self.run_once()
             except PlatformError as error:
-                log.warning("reconciliation_put_off", reason=error.message)
+                log.warning("reconciliation_put_off", reason=error)
             except Exception as error:  # Whatever it was, the next run must come.
                 log.error("reconciliation_fault", exc_info=error)
 

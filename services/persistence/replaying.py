@@ -143,7 +143,7 @@ class Replays:
         try:
             await self._remove(letter)
         except Unavailable as error:
-            log.warning("dead_letter_not_removed", letter=letter.sequence, reason=error.message)
+            log.warning("dead_letter_not_removed", letter=letter.sequence, reason=error)
 
     async def _remove(self, letter: DeadLetter) -> None:
         await self._streams.forget(letter.sequence)

@@ -9,7 +9,8 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from shared import semantics
-from shared.telemetry import current_tenant, is_recorded, mark_failed
+from shared.telemetry import is_recorded, mark_failed
+from shared.telemetry_context import current_tenant
 
 _SPANNED: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"})
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+\"?(\w+)", re.IGNORECASE)

@@ -76,7 +76,7 @@ class Sweeping:
             try:
                 await self._sweep_all()
             except (Unavailable, DeadlineExpired) as error:
-                log.warning("sweep_put_off", reason=error.message)
+                log.warning("sweep_put_off", reason=error)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._begun.set()
             except Exception as error:  # Whatever it was, the next look must come, or no collection is ever deleted.

@@ -25,7 +25,8 @@ from shared import semantics
 from shared.client_spans import database_span
 from shared.errors import Unavailable
 from shared.logs import get_logger
-from shared.telemetry import current_tenant, is_recorded, links_to
+from shared.telemetry import is_recorded, links_to
+from shared.telemetry_context import current_tenant
 
 log = get_logger(__name__)
 T = TypeVar("T")

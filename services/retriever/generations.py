@@ -111,7 +111,7 @@ class Generations:
             try:
                 self._set_active(await self._catalogue.active() or self._active)
             except Exception as error:  # A replica that stopped looking would search an outdated index for good.
-                log.warning("active_index_unknown", kept=self._active, reason=f"{type(error).__name__}: {error}")
+                log.warning("active_index_unknown", kept=self._active, reason=error)
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def close(self) -> None:

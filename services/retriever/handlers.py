@@ -35,6 +35,7 @@ from services.retriever.reindexing import Reindexing
 from services.retriever.search import Search
 from services.retriever.writing import Writing
 from shared.errors import Unavailable
+from shared.logs import bind_document
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Publisher
 from shared.messaging.requests import Requester
@@ -81,7 +82,9 @@ class RetrieverHandlers:
 
     async def on_fact(self, delivery: Delivery) -> None:
         """Clean up after a document was indexed, superseded or deleted."""
-        await self._writing.clean_up(decode(FACT_TYPES[delivery.subject], delivery.payload))
+        fact = decode(FACT_TYPES[delivery.subject], delivery.payload)
+        bind_document(fact)
+        await self._writing.clean_up(fact)
 
     async def on_retrieve(self, request: RetrieveRequest, deadline: float | None) -> RetrieveReply:
         """Search."""

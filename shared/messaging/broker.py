@@ -61,7 +61,7 @@ def build_broker(
         await on_reconnected()
 
     async def on_error(error: Exception) -> None:
-        log.warning("broker_error", error=f"{type(error).__name__}: {error}")
+        log.warning("broker_error", error=error)
 
     return NatsBroker(
         settings.nats_url.split(","),

@@ -13,6 +13,7 @@ from contracts.codec import decode
 from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.ending import Ending
+from shared.logs import bind_document
 from shared.messaging.broker import INBOX_PREFIX
 from shared.messaging.delivery import Delivery
 from shared.messaging.keeping import KeptPull
@@ -58,7 +59,9 @@ def consume(
     """Give a handler every message of a durable consumer, decoded; what can't be decoded is a dead letter."""
 
     async def call(delivery: Delivery) -> None:
-        await handler(decode(model, delivery.payload), delivery)
+        message = decode(model, delivery.payload)
+        bind_document(message)
+        await handler(message, delivery)
 
     return consume_raw(broker, consumer, call, workers=workers)
 

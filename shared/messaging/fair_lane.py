@@ -114,7 +114,7 @@ class FairLane:
                 self._cursors.see(position.delivered, await self._backlog.tenants())
                 await self._work_for(self._look_seconds, stopping)
         except Retryable as error:
-            log.warning("fair_lane_blind", reason=error.message)
+            log.warning("fair_lane_blind", reason=error)
         except Exception as error:  # The boundary: documents still come by the durable, only not past one another.
             log.error("fair_lane_fault", exc_info=error)
 
@@ -173,7 +173,7 @@ class FairLane:
 
     def _left(self, message: WaitingMessage, error: Exception) -> None:
         self._work.outcome("left")
-        log.info("left_to_the_durable", sequence=message.sequence, error=type(error).__name__, reason=str(error))
+        log.info("left_to_the_durable", sequence=message.sequence, reason=error)
 
 
 @asynccontextmanager

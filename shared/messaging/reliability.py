@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-import structlog
 from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 from faststream.nats import NatsPublishCommand
@@ -14,9 +13,10 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode, Tracer
 
 from contracts import subjects
+from contracts.codec import DecodeError
 from contracts.topology import CONSUMERS, Consumer
 from shared import semantics
-from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected
+from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, RemoteFault
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.delivery import Delivery
@@ -118,7 +118,7 @@ class Reliability:
         now = time.monotonic()
         if now - self._logged_at.get(consumer, -WAITING_LOGGED_EVERY_SECONDS) >= WAITING_LOGGED_EVERY_SECONDS:
             self._logged_at[consumer] = now
-            log.warning("message_waits", code=error.error_code, reason=error.message)
+            log.warning("message_waits", code=error.error_code, reason=error)
 
     def __call__(self, message: Msg | None, /, *, context: ContextRepo) -> "_ReliableMessage":
         """Return the middleware of one message, as FastStream asks for it."""
@@ -136,12 +136,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         delivery = cast(Delivery, await msg.decode())
         consumer = _CONSUMERS[delivery.consumer]
         started = time.perf_counter()
-        with (
-            process_span(self._owner.tracer, delivery) as current,
-            structlog.contextvars.bound_contextvars(
-                consumer=delivery.consumer, sequence=delivery.sequence, correlation_id=delivery.correlation_id
-            ),
-        ):
+        with process_span(self._owner.tracer, delivery) as current:
             outcome = await self._settle(call_next, msg, delivery, consumer)
             if outcome != DONE:
                 current.set_attribute(semantics.MESSAGE_OUTCOME, outcome)
@@ -212,7 +207,7 @@ class _ReliableMessage(BaseMiddleware[NatsPublishCommand]):
         try:
             await self._owner.dead_letters.bury(delivery, reason_of(error))
         except Exception as failure:  # Without its dead letter the message must stay; the next delivery tries again.
-            log.error("dead_letter_failed", error=f"{type(failure).__name__}: {failure}")
+            log.error("dead_letter_failed", error=failure)
             return False
         return True
 
@@ -235,11 +230,11 @@ def _check_deadline(delivery: Delivery) -> None:
 
 def _log_failure(error: Exception, decision: Decision, delivery: Delivery) -> None:
     reason = reason_of(error)
-    fields = {"code": reason.code, "reason": reason.message, "deliveries": delivery.deliveries}
-    if reason.code == "internal_error":
-        log.error("message_fault", action=decision.action, exc_info=error, **fields)
+    fields = {"code": reason.code, "deliveries": delivery.deliveries, "action": str(decision.action)}
+    if isinstance(error, PlatformError | DecodeError) and not isinstance(error, RemoteFault):
+        log.warning("message_failed", reason=error, delay_seconds=round(decision.delay_seconds, 2), **fields)
     else:
-        log.warning("message_failed", action=decision.action, delay_seconds=round(decision.delay_seconds, 2), **fields)
+        log.error("message_fault", exc_info=error, **fields)
 
 
 def _mark(error: Exception, decision: Decision) -> None:

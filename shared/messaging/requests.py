@@ -7,7 +7,7 @@ as the error class it was. The deadline travels with the request, so that nobody
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Final, TypeVar
 
 from nats.aio.client import Client
@@ -36,18 +36,20 @@ from shared.errors import (
     TakenOver,
     Unavailable,
 )
-from shared.logs import get_logger
+from shared.logs import bind_document, bound_field, get_logger, log_scope
 from shared.messaging.broker import DEFAULT_PENDING, PendingLimits
 from shared.messaging.delivery import read_deadline
 from shared.messaging.spans import request_span, respond_span
 from shared.metrics import MessagingMetrics
-from shared.telemetry import current_tenant, inject_context
+from shared.telemetry import current_trace_id, inject_context
+from shared.telemetry_context import current_tenant
 
 log = get_logger(__name__)
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
 
 QUEUE_FACTOR: Final = 4
+MAX_ID_CHARACTERS: Final = 200
 EXPIRED: Final = "expired"
 
 
@@ -70,6 +72,7 @@ class Requester:
             headers[subjects.HEADER_TENANT] = tenant
         with request_span(self._tracer, subject):
             inject_context(headers)
+            headers[subjects.HEADER_CORRELATION_ID] = bound_field("correlation_id") or current_trace_id()
             message = await self._send(subject, encode(request), headers, until)
             if message.headers and subjects.HEADER_ERROR in message.headers:
                 raise to_error(decode(ErrorReply, message.data))
@@ -126,11 +129,10 @@ async def respond(
         outcome, context = "ok", None
         async with slots:
             try:
-                with respond_span(tracer, subject, headers, received_at) as current:
+                with respond_span(tracer, subject, headers, received_at) as current, _scope(subject, headers):
                     # The figures name the trace, also that of a request that fails.
                     context = trace.set_span_in_context(current)
-                    reply = await handler(_decoded(model, message), _open_deadline(headers))
-                await message.respond(encode(reply))
+                    await _handle(model, message, handler)
             except Exception as error:  # The boundary: the caller must hear of every failure.
                 outcome = await _respond_error(client, message, error)
         if outcome == EXPIRED:
@@ -146,6 +148,24 @@ async def respond(
         task.add_done_callback(tasks.discard)
 
     return Responder(await pending.subscribe(client, subject, receive, queue=queue), tasks)
+
+
+def _scope(subject: str, headers: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Have every line of a request name what it is about."""
+    correlation = headers.get(subjects.HEADER_CORRELATION_ID, "")[:MAX_ID_CHARACTERS] or current_trace_id()
+    return log_scope(subject=subjects.template_of(subject), correlation_id=correlation)
+
+
+async def _handle(model: type[Q], message: Msg, handler: Callable[[Q, float | None], Awaitable[Message]]) -> None:
+    """Handle and reply; a fault, also of the replying, is logged while the request's context still stands."""
+    request, deadline = _decoded(model, message), _open_deadline(message.headers or {})
+    bind_document(request)
+    try:
+        await message.respond(encode(await handler(request, deadline)))
+    except Exception as error:
+        if not isinstance(error, PlatformError):
+            log.error("request_fault", exc_info=error)
+        raise
 
 
 def _decoded(model: type[Q], message: Msg) -> Q:
@@ -164,8 +184,6 @@ def _open_deadline(headers: Mapping[str, str]) -> float | None:
 
 async def _respond_error(client: Client, message: Msg, error: Exception) -> str:
     reply = to_reply(error)
-    if reply.kind == "fault":
-        log.error("request_fault", subject=message.subject, exc_info=error)
     if message.reply:
         headers = {subjects.HEADER_ERROR: reply.code}
         await client.publish(message.reply, encode(reply), headers=headers)
@@ -186,12 +204,19 @@ def to_reply(error: Exception) -> ErrorReply:
             "message": error.message,
             "field": error.field,
             "retry_after_seconds": retry_after,
+            "quotes": error.quotes,
         }
     )
 
 
 def to_error(reply: ErrorReply) -> PlatformError:
     """Return the error that a reply stands for."""
+    error = _error_of(reply)
+    error.quotes = reply.quotes
+    return error
+
+
+def _error_of(reply: ErrorReply) -> PlatformError:
     if reply.kind == "retryable":
         kind = Overloaded if reply.code == Overloaded.code else Unavailable
         return kind(reply.message, code=reply.code, retry_after_seconds=reply.retry_after_seconds)

@@ -4,8 +4,8 @@ A message's span is the child of the one that sent it, also after hours in a que
 attribute `rag.message.queued_at` and the span's start.
 """
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from opentelemetry.trace import Span, SpanKind, Tracer
 from contracts import subjects
 from shared import semantics
 from shared.errors import InvalidMessage
+from shared.logs import log_scope
 from shared.messaging.delivery import Delivery
 from shared.telemetry import span
 
@@ -26,8 +27,9 @@ def send_span(tracer: Tracer, template: str, tenant: str) -> AbstractContextMana
     return span(tracer, semantics.sent(template), SpanKind.PRODUCER, attributes=attributes, tenant=tenant or None)
 
 
-def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[Span]:
-    """Return the span of handling one delivery of a message, the child of what its sender's headers name."""
+@contextmanager
+def process_span(tracer: Tracer, delivery: Delivery) -> Iterator[Span]:
+    """Handle one delivery of a message in a span, the child of what its sender's headers name; log lines say which."""
     template = subjects.template_of(delivery.subject)
     attributes = {
         **_attributes("process", "process", template),
@@ -37,14 +39,23 @@ def process_span(tracer: Tracer, delivery: Delivery) -> AbstractContextManager[S
     }
     if identity := delivery.headers.get(subjects.HEADER_MESSAGE_ID):
         attributes[semantics.MESSAGE_ID] = identity[:_MAX_ID_CHARACTERS]
-    return span(
-        tracer,
-        semantics.processed(template),
-        SpanKind.CONSUMER,
-        headers=delivery.headers,
-        attributes=attributes,
-        tenant=_tenant_of(delivery),
-    )
+    bound = {
+        "consumer": delivery.consumer,
+        "sequence": delivery.sequence,
+        "correlation_id": delivery.correlation_id[:_MAX_ID_CHARACTERS],
+    }
+    with (
+        span(
+            tracer,
+            semantics.processed(template),
+            SpanKind.CONSUMER,
+            headers=delivery.headers,
+            attributes=attributes,
+            tenant=_tenant_of(delivery),
+        ) as current,
+        log_scope(**bound),
+    ):
+        yield current
 
 
 def request_span(tracer: Tracer, subject: str) -> AbstractContextManager[Span]:

@@ -14,7 +14,7 @@ from contracts.health import HealthReply
 from contracts.retrieval import ReindexReply, ReindexRequest
 from contracts.topology import CONSUMERS, STREAMS
 from services.gateway.app import build_app
-from services.gateway.components import EXPECTED_SERVICES
+from services.gateway.parts import EXPECTED_SERVICES
 from services.gateway.settings import GatewaySettings
 from shared.errors import Rejected
 from shared.messaging.requests import respond
@@ -53,11 +53,12 @@ async def test_health_is_ok_when_every_part_has_a_ready_replica(stand: Stand) ->
     assert found["status"] == "ok"
     assert list(found["services"]) == list(EXPECTED_SERVICES)
     assert found["services"]["parser"]["replicas"][0]["instance"] == "parser-1"
-    assert found["broker"] == {"url": stand.broker.url, "server": "2.15.1", "connected": True}
+    assert found["broker"] == {"url": stand.broker.url, "server": "2.15.1", "connected": True, "answers": True}
     assert (await stand.http.get("/health")).json() == {
         "status": "ok",
         "version": found["version"],
         "services": dict.fromkeys(EXPECTED_SERVICES, 1),
+        "problems": [],
     }
 
 

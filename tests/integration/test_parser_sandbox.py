@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -21,6 +20,7 @@ from services.parser.errors import ExtractionError, SandboxUnavailable
 from services.parser.extraction_stream import ExtractionStream
 from services.parser.jobs import ExtractionJob, ExtractionOutcome, JobLimits
 from services.parser.sandbox import Sandbox, SandboxOptions
+from tests.captured_logs import captured_lines, lines_of
 from tests.integration import hostile_extractors
 from tests.running import eventually
 from tests.unit.parser.small_tokenizer import save_small_tokenizer
@@ -153,13 +153,17 @@ async def test_a_fault_costs_its_own_document_only(
     )
 
 
-async def test_the_log_of_a_fault_holds_what_the_child_said(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING), pytest.raises(ExtractionError):
-        await read(sandbox, job(kind="fail"))
-    await eventually(lambda: caplog.records, "the fault is logged")
-    said = vars(caplog.records[0])["child_stderr"]
-    assert "KeyError: 'xref table'" in said
-    assert len(said) <= 16 << 10
+@pytest.mark.parametrize("content", [False, True], ids=["as it is", "with content"])
+async def test_the_log_of_a_fault_holds_where_the_child_failed(sandbox: Sandbox, content: bool) -> None:
+    """What the child said may quote its document, and is logged only where that is switched on."""
+    with captured_lines("parser", log_content=content) as stream:
+        with pytest.raises(ExtractionError):
+            await read(sandbox, job(kind="fail"))
+        await eventually(lambda: "parser_child_replaced" in stream.getvalue(), "the fault is logged")
+    [line] = lines_of(stream)
+    assert (line["child_error"], line["child_frames"][-1].split(" ")[1]) == ("KeyError", "fail")
+    assert ("KeyError: 'xref table'" in line["child_stderr"]) == content
+    assert len(line["child_stderr"]) <= 16 << 10
 
 
 @pytest.mark.parametrize(
@@ -313,6 +317,10 @@ SCRIPT = """
 import asyncio, sys
 from services.parser.jobs import ExtractionJob
 from services.parser.sandbox import Sandbox, SandboxOptions
+from shared.logs import configure_logging
+from shared.settings import PlatformSettings
+
+configure_logging(PlatformSettings(), "parser")
 
 async def main():
     options = SandboxOptions(extra_extractors={"application/x-spin": "tests.integration.hostile_extractors:spin"})

@@ -136,4 +136,4 @@ class NatsCheckpoint:
 
     def _lost(self, error: Exception) -> None:
         self._metrics.lost_checkpoints.add(1)
-        log.warning("checkpoint_lost", reason=f"{type(error).__name__}: {error}"[:200])
+        log.warning("checkpoint_lost", reason=error)

@@ -197,7 +197,7 @@ def _tools_in(info: bytes, allowed: Collection[str]) -> Iterator[Tool]:
         try:
             yield Tool(name, _line(description, MAX_DESCRIPTION_CHARACTERS), _schema(said.get(SCHEMA_KEY)))
         except ValueError as error:
-            log.warning("tool_not_usable", tool=name, reason=f"metadata {SCHEMA_KEY!r}: {error}")
+            log.warning("tool_not_usable", tool=name, metadata=SCHEMA_KEY, reason=error)
 
 
 def _schema(text: Any) -> Mapping[str, Any]:

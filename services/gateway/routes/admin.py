@@ -10,14 +10,13 @@ from contracts.reconciliation import ReconcileReply, ReconcileRequest
 from contracts.retrieval import ReindexReply, ReindexRequest
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
+from services.gateway.health_schemas import HealthSummary, PlatformHealth
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.replies import message_reply
 from services.gateway.schemas import (
     CollectionDeleteReceipt,
     Collections,
-    HealthSummary,
     PipelineState,
-    PlatformHealth,
 )
 from services.gateway.tenancy import Tenant
 
@@ -86,7 +85,8 @@ async def read_health(gateway: GatewayOf) -> Response:
     """Return the number of ready replicas of every service; a degraded platform still answers with 200."""
     health = await gateway.components.health()
     ready = {name: service.ready for name, service in health.services.items()}
-    return message_reply(HealthSummary(status=health.status, version=health.version, services=ready))
+    summary = HealthSummary(status=health.status, version=health.version, services=ready, problems=health.problems)
+    return message_reply(summary)
 
 
 @router.get(

@@ -22,6 +22,7 @@ from services.gateway.schemas import DEFAULT_PAGE, MAX_PAGE, DeleteReceipt, Docu
 from services.gateway.sending import check_wait, send, submissions
 from services.gateway.tenancy import Tenant
 from services.gateway.uploads import reading_upload
+from shared.logs import bind_document
 
 router = APIRouter(tags=["documents"], responses=PROBLEMS)
 
@@ -34,10 +35,12 @@ _EVENT_STREAM: Final = {
 
 async def _document_id(document_id: str) -> str:
     try:
-        return _DOCUMENT_ID.validate_python(document_id)
+        found = _DOCUMENT_ID.validate_python(document_id)
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise invalid_request(f"document id: {reason}", field="document_id") from None
+    bind_document(found)
+    return found
 
 
 DocumentIdOf = Annotated[str, Depends(_document_id)]

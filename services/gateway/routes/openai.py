@@ -102,6 +102,6 @@ async def _embedding(gateway: Gateway) -> list[str]:
     try:
         model = await gateway.embeddings.model()
     except Retryable as error:
-        log.warning("embedding_model_not_known", reason=error.message)
+        log.warning("embedding_model_not_known", reason=error)
         return [models.DEFAULT_EMBEDDING]
     return [models.DEFAULT_EMBEDDING, model.name]

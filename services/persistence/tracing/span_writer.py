@@ -155,7 +155,7 @@ class SpanWriter:
                 removed += span_store.shrink(connection, self._bounds.max_spans)
                 left = sum(group.spans for group in span_store.groups(connection))
         except Exception as error:  # The boundary: it is tried again.
-            log.warning("spans_not_pruned", reason=f"{type(error).__name__}: {error}")
+            log.warning("spans_not_pruned", reason=error)
             return
         self._room = max(self._bounds.max_spans - left, 0)
         self._metrics.removed.add(removed)

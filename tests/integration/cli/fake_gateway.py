@@ -225,7 +225,8 @@ def health(**changes: Any) -> dict[str, Any]:
         "status": "ok",
         "version": VERSION,
         "broker": {"url": "nats://127.0.0.1:1"},
-        "services": {**services, **changes},
+        "services": {**services, **{name: told for name, told in changes.items() if name in names}},
+        **{name: told for name, told in changes.items() if name not in names},
     }
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from contracts.health import HealthReply
-from services.gateway.components import EXPECTED_SERVICES, by_service
+from services.gateway.parts import EXPECTED_SERVICES, by_service
 
 
 def reply(service: str, instance: str = "1", **fields: bool) -> HealthReply:
