@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas and the AsyncAPI document from the message classes; `--check` compares them."""
+"""Writes the JSON Schemas, the AsyncAPI document and the broker's users from the code; `--check` compares them."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts import (
+    broker_users,
     chunks,
     codec,
     conversations,
@@ -27,6 +28,7 @@ from contracts.messages import Message
 FOLDER: Final = Path(__file__).resolve().parent
 SCHEMAS: Final = FOLDER / "schemas"
 ASYNCAPI: Final = FOLDER / "asyncapi.json"
+BROKER_USERS: Final = FOLDER.parent / "deploy" / "nats" / "users.conf"
 
 PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.INGEST_TEMPLATE: documents.IngestMessage,
@@ -95,7 +97,7 @@ def schema_of(model: type[Message]) -> dict[str, Any]:
 def generated_files() -> dict[Path, str]:
     """Return the path and content of every generated file."""
     files = {SCHEMAS / f"{model.__name__}.json": _dump(schema_of(model)) for model in message_types()}
-    return {**files, ASYNCAPI: _dump(asyncapi_document())}
+    return {**files, ASYNCAPI: _dump(asyncapi_document()), BROKER_USERS: broker_users.users_file()}
 
 
 def asyncapi_document() -> dict[str, Any]:
@@ -193,19 +195,19 @@ def outdated() -> list[str]:
     """Return what differs between the committed files and the classes, one line each."""
     wanted = generated_files()
     found = [
-        f"{path.relative_to(FOLDER)} is not current"
+        f"{path.relative_to(FOLDER.parent)} is not current"
         for path, content in wanted.items()
         if not path.exists() or path.read_text(encoding="utf-8") != content
     ]
     strays = [path for path in SCHEMAS.glob("*.json") if path not in wanted]
-    return found + [f"{path.relative_to(FOLDER)} belongs to no message" for path in strays]
+    return found + [f"{path.relative_to(FOLDER.parent)} belongs to no message" for path in strays]
 
 
 def write() -> None:
     """Write every generated file and remove what no message stands behind."""
     wanted = generated_files()
-    SCHEMAS.mkdir(exist_ok=True)
     for path, content in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     for path in SCHEMAS.glob("*.json"):
         if path not in wanted:
@@ -219,7 +221,7 @@ def main(arguments: list[str]) -> int:
         return 0
     problems = outdated()
     for line in problems:
-        sys.stderr.write(f"contracts/{line}; run `make contracts`\n")
+        sys.stderr.write(f"{line}; run `make contracts`\n")
     return 1 if problems else 0
 
 

@@ -45,6 +45,19 @@ class PlatformSettings(BaseSettings):
     nats_url: str = Field(default="nats://127.0.0.1:4222", description="Broker addresses, comma separated.")
     nats_user: str | None = Field(default=None, description="Broker user.")
     nats_password: str | None = Field(default=None, repr=False, description="Broker password.")
+    nats_inbox_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Where replies are read; none = `_INBOX_` and the name of the broker user.",
+    )
+    nats_tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the broker's certificate; none = the system's."
+    )
+    nats_tls_cert: Path | None = Field(default=None, description="PEM file of our own certificate, for mutual TLS.")
+    nats_tls_key: Path | None = Field(default=None, description="PEM file of the key of our own certificate.")
+    nats_tls_first: bool = Field(
+        default=True, description="TLS begins before the broker speaks, as its `handshake_first` has it."
+    )
     nats_replicas: int = Field(default=1, ge=1, le=5, description="Replicas of every stream (3 on a cluster).")
     nats_connect_seconds: float = Field(
         default=120.0, gt=0, description="How long to try to reach the broker at start."

@@ -1,8 +1,9 @@
-"""A connection to the broker as the user that may change its topology."""
+"""A connection to the broker as the user who may change its topology."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,11 +11,13 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
-from services.cli.broker_config import PLATFORM_USER
+from contracts.permissions import PROVISIONER
 from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError
-from shared.messaging.broker import INBOX_PREFIX, without_credentials
+from shared.errors import Misconfigured
+from shared.messaging.broker import without_credentials
+from shared.messaging.broker_login import inbox_of, tls_context
 from shared.settings import PlatformSettings
 
 REPLY_TIMEOUT_SECONDS: Final = 5.0
@@ -26,17 +29,24 @@ class BrokerLogin:
 
     url: str
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+    tls_first: bool = True
 
     @classmethod
     def of(cls, settings: PlatformSettings, url: str) -> "BrokerLogin":
         """Take user and password from the settings, or for a broker on this machine from the data folder."""
+        try:
+            tls, first = tls_context(settings, url), settings.nats_tls_first
+        except Misconfigured as error:
+            raise CommandError(error.message) from None
         if settings.nats_user:
-            return cls(url, settings.nats_user, settings.nats_password)
+            return cls(url, settings.nats_user, settings.nats_password, tls, first)
         data = DataFolder(settings.data_dir)
-        if all(is_loopback(urlsplit(part).hostname or "") for part in url.split(",")) and data.password_file.exists():
-            return cls(url, PLATFORM_USER, data.password())
-        return cls(url)
+        local = all(is_loopback(urlsplit(part).hostname or "") for part in url.split(","))
+        if local and data.password_file(PROVISIONER).exists():
+            return cls(url, PROVISIONER, data.password(PROVISIONER), tls, first)
+        return cls(url, tls=tls, tls_first=first)
 
 
 @asynccontextmanager
@@ -58,7 +68,9 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
             connect_timeout=max(1, int(connect_seconds)),
             max_reconnect_attempts=1,
             reconnect_time_wait=0,
-            inbox_prefix=INBOX_PREFIX.encode(),
+            inbox_prefix=inbox_of(login.user),
+            tls=login.tls,
+            tls_handshake_first=login.tls is not None and login.tls_first,
             error_cb=remember,
         )
     except (NatsError, OSError, TimeoutError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.permissions import PLATFORM, fixed_users
 from services.cli.errors import CommandError
 
 MIB: Final = 1024 * 1024
@@ -21,6 +22,7 @@ LOCK_POLL_SECONDS: Final = 0.05
 # Counted up when a release can't read what the one before it stored.
 LAYOUT: Final = "1"
 PASSWORD_BYTES: Final = 32
+_PASSWORD_SUFFIX: Final = ".password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +42,18 @@ class DataFolder:
         return self.root / "logs"
 
     @property
-    def password_file(self) -> Path:
-        """Return the file that holds the password of the broker's user `platform`."""
-        return self.root / "secrets" / "platform.password"
+    def secrets(self) -> Path:
+        """Return the folder of the passwords of the broker's users."""
+        return self.root / "secrets"
+
+    def password_file(self, user: str = PLATFORM) -> Path:
+        """Return the file that holds the password of one of the broker's users."""
+        return self.secrets / f"{user}{_PASSWORD_SUFFIX}"
 
     def create(self) -> None:
         """Make the folder, private to its owner; CommandError when it can't be used."""
         try:
-            for folder in (self.root, self.broker, self.logs, self.password_file.parent):
+            for folder in (self.root, self.broker, self.logs, self.secrets):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_layout()
         except OSError as error:
@@ -68,11 +74,19 @@ class DataFolder:
                 "needed; free some or name another folder with --data"
             )
 
-    def password(self) -> str:
-        """Return the password of the broker's user `platform`, made on first use and readable by the owner only."""
-        if not self.password_file.exists():
-            write_private(self.password_file, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
-        return self.password_file.read_text(encoding="utf-8").strip()
+    def password(self, user: str = PLATFORM) -> str:
+        """Return the password of one of the broker's users, made on first use and readable by the owner only."""
+        path = self.password_file(user)
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
+        return path.read_text(encoding="utf-8").strip()
+
+    def passwords(self) -> dict[str, str]:
+        """Return the passwords of all users: those that every platform has, and those that were added to this one."""
+        users = [PLATFORM, *fixed_users()]
+        names = (path.name.removesuffix(_PASSWORD_SUFFIX) for path in self.secrets.glob(f"*{_PASSWORD_SUFFIX}"))
+        added = sorted(name for name in names if name.startswith(("producer-", "tool-")))
+        return {user: self.password(user) for user in [*users, *added]}
 
     @contextmanager
     def locked(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[int]:

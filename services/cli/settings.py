@@ -1,9 +1,11 @@
 """Settings that the commands read themselves; everything else in the environment goes to the services as it is."""
 
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
+from services.cli.broker_config import BrokerTLS
 from services.cli.errors import CommandError
 from shared.settings import EmbeddingModelSettings, PlatformSettings
 
@@ -21,6 +23,25 @@ class LauncherSettings(EmbeddingModelSettings):
         ge=0,
         description="`rag up` restarts a process that does not answer, or is not live, for so long (0 = never).",
     )
+
+    up_nats_tls_cert: Path | None = Field(
+        default=None, description="PEM file of the certificate of the broker of `rag up`; none = no TLS."
+    )
+    up_nats_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
+
+    @property
+    def broker_tls(self) -> BrokerTLS | None:
+        """Return the TLS of the local broker, mutual as soon as our own services have a certificate as well.
+
+        CommandError when half of it is set.
+        """
+        cert, key = self.up_nats_tls_cert, self.up_nats_tls_key
+        if cert is None and key is None:
+            return None
+        if cert is None or key is None:
+            raise CommandError("RAG_UP_NATS_TLS_CERT and RAG_UP_NATS_TLS_KEY belong together; set both or none")
+        clients = self.nats_tls_ca if self.nats_tls_cert is not None else None
+        return BrokerTLS(cert.absolute(), key.absolute(), clients and clients.absolute())
 
     @property
     def has_qdrant_server(self) -> bool:

@@ -61,6 +61,7 @@ def start(
             settings.models_dir.absolute(),
             settings.up_unresponsive_seconds,
             command,
+            settings.broker_tls,
         )
         return launch(plan, lock, options, stop_timeout_seconds)
 

@@ -9,7 +9,6 @@ from typing import Self
 
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker, NatsPublishCommand
-from faststream.security import SASLPlaintext
 from faststream.types import BrokerMiddleware
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -17,14 +16,12 @@ from nats.aio.subscription import Subscription
 
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.messaging.broker_login import inbox_prefix_of, security_of
 from shared.settings import MIB, PlatformSettings
 
 log = get_logger(__name__)
 Take = Callable[[Msg], Awaitable[None]]
 
-# Replies to services travel under a prefix of their own, so that the producer user, who may only read `_INBOX.>`,
-# never sees one.
-INBOX_PREFIX = "_INBOX_rag"
 RECONNECT_WAIT_SECONDS = 1
 # A line that carries nothing any more is given up after some 30 s; with the library's own 120 s it took six minutes.
 PING_SECONDS = 10
@@ -48,9 +45,6 @@ def build_broker(
     `on_closed` runs when the connection is closed for good, `on_reconnected` when it stands again; `closing` tells
     whether we close it ourselves.
     """
-    security = None
-    if settings.nats_user:
-        security = SASLPlaintext(settings.nats_user, settings.nats_password or "", use_ssl=False)
 
     async def on_disconnected() -> None:
         if not closing():
@@ -66,8 +60,8 @@ def build_broker(
     return NatsBroker(
         settings.nats_url.split(","),
         name=name,
-        security=security,
-        inbox_prefix=INBOX_PREFIX,
+        security=security_of(settings),
+        inbox_prefix=inbox_prefix_of(settings),
         # nats-py gives up after 60 attempts by default; its pull loops then spin and freeze the process.
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_WAIT_SECONDS,

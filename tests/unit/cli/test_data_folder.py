@@ -25,7 +25,7 @@ def test_the_password_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path
     password = data.password()
     assert len(password) >= 40
     assert data.password() == password
-    assert stat.S_IMODE(data.password_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.password_file().stat().st_mode) == 0o600
 
 
 def test_a_second_user_of_the_folder_is_refused_while_the_first_is_there(tmp_path: Path) -> None:

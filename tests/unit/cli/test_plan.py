@@ -54,8 +54,8 @@ def test_questions_have_an_embedder_that_no_document_reaches_and_that_does_not_s
 def test_the_launcher_decides_about_addresses_and_the_caller_about_the_rest() -> None:
     environment = plan().services()[0].environment
     assert environment["RAG_NATS_URL"] == "nats://127.0.0.1:4222"
-    assert environment["RAG_NATS_USER"] == "platform"
-    assert environment["RAG_NATS_PASSWORD_FILE"] == "/data/secrets/platform.password"
+    assert environment["RAG_NATS_USER"] == "gateway"
+    assert environment["RAG_NATS_PASSWORD_FILE"] == "/data/secrets/gateway.password"
     assert environment["RAG_DATA_DIR"] == "/data"
     assert environment["RAG_MODELS_DIR"] == "/models"
     assert environment["RAG_QDRANT_URL"] == "http://q"
