@@ -1,9 +1,10 @@
 """The users of the broker in the words of nats-server's configuration."""
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
-from contracts.permissions import Permissions, fixed_users
+from contracts.permissions import Permissions, fixed_users, permissions_of
 
 _HEADER: Final = """\
 # The users of the broker and what each may do, for `authorization { include "users.conf" }`.
@@ -30,9 +31,9 @@ def password_variable(user: str) -> str:
     return f"NATS_PASSWORD_{user.upper().replace('-', '_')}"
 
 
-def users_file() -> str:
-    """Return the users that every installation has, with variables in place of their passwords."""
-    entries = [_with_variable(user, permissions) for user, permissions in fixed_users().items()]
+def users_file(added: Sequence[str] = ()) -> str:
+    """Return the users that every installation has, and producers and tools, with variables for their passwords."""
+    entries = [_with_variable(user, permissions_of(user)) for user in (*fixed_users(), *added)]
     return _HEADER + "users: [\n" + ",\n".join(entries) + "\n]\n"
 
 

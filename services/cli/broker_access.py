@@ -1,8 +1,9 @@
 """A connection to the broker as the user who may change its topology."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from shared.messaging.broker_login import inbox_of, tls_context
 from shared.settings import PlatformSettings
 
 REPLY_TIMEOUT_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
+TLS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +63,23 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
 
     client = Client()
     try:
-        await client.connect(
-            login.url.split(","),
-            user=login.user,
-            password=login.password,
-            name="rag",
-            connect_timeout=max(1, int(connect_seconds)),
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            inbox_prefix=inbox_of(login.user),
-            tls=login.tls,
-            tls_handshake_first=login.tls is not None and login.tls_first,
-            error_cb=remember,
-        )
+        # The client library waits for ever after a TLS handshake that failed, see shared/messaging/broker.py.
+        async with asyncio.timeout(min(connect_seconds, TLS_SECONDS) if login.tls else None):
+            await client.connect(
+                login.url.split(","),
+                user=login.user,
+                password=login.password,
+                name="rag",
+                connect_timeout=max(1, int(connect_seconds)),
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                inbox_prefix=inbox_of(login.user),
+                tls=login.tls,
+                tls_handshake_first=login.tls is not None and login.tls_first,
+                error_cb=remember,
+            )
     except (NatsError, OSError, TimeoutError) as error:
-        await client.close()
+        await close(client)
         cause = failures[-1] if failures else error
         raise CommandError(
             f"no broker at {address} ({str(cause) or type(cause).__name__}); start it with `rag up`, or check "
@@ -87,4 +92,10 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
         hint = "" if login.user else "; set RAG_NATS_USER and RAG_NATS_PASSWORD, or RAG_DATA_DIR to its data folder"
         raise CommandError(f"the broker at {address} refused: {str(cause) or type(cause).__name__}{hint}") from error
     finally:
-        await client.close()
+        await close(client)
+
+
+async def close(client: Client) -> None:
+    """Close a connection; one whose TLS handshake failed would never say that it is closed."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(client.close(), CLOSE_SECONDS)

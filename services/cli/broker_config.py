@@ -16,6 +16,7 @@ from services.cli.ports import LOOPBACK
 # Sizes of messages are agreed on with this limit in mind; the server's own default is the same, but may change.
 MAX_PAYLOAD_BYTES: Final = MIB
 MAX_MEMORY_BYTES: Final = 512 * MIB
+PID_FILE: Final = "nats.pid"
 # Room for streams that a later release declares, before its operator has changed anything.
 FILE_RESERVE_BYTES: Final = 2 * GIB
 # What a machine that loses its power may forget; the server's default is two minutes.
@@ -69,6 +70,7 @@ def _settings(options: BrokerOptions) -> dict[str, Any]:
         "listen": f"{LOOPBACK}:{options.port}",
         "http": f"{LOOPBACK}:{options.monitor_port}",
         "max_payload": MAX_PAYLOAD_BYTES,
+        "pid_file": str(options.store / PID_FILE),
         "jetstream": {
             "store_dir": str(options.store),
             "max_memory_store": MAX_MEMORY_BYTES,

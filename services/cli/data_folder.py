@@ -37,6 +37,11 @@ class DataFolder:
         return self.root / "nats"
 
     @property
+    def broker_config(self) -> Path:
+        """Return the broker's configuration file."""
+        return self.broker / "nats.conf"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of the processes' logs."""
         return self.root / "logs"

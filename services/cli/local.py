@@ -110,7 +110,7 @@ class Launcher:
             passwords=self.plan.data.passwords(),
             tls=self.plan.tls,
         )
-        write_private(self.plan.data.broker / "nats.conf", broker_config(options))
+        write_private(self.plan.data.broker_config, broker_config(options))
 
     def _start(self, spec: ProcessSpec, prefix: str, own: ProcessLog) -> None:
         log = ProcessLog(spec.name, self.plan.data.logs, self.terminal, prefix, _HIDDEN.get(spec.name, ()))

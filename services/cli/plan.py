@@ -93,7 +93,7 @@ class Plan:
 
     def broker(self) -> ProcessSpec:
         """Return the broker's process."""
-        command = (str(server_binary()), "--config", str(self.data.broker / "nats.conf"))
+        command = (str(server_binary()), "--config", str(self.data.broker_config))
         ready_url = f"{self.monitor_url}/healthz"
         return ProcessSpec(BROKER, command, dict(self.environment), ready_url, f"{ready_url}?js-server-only=true")
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,7 +17,7 @@ from nats.aio.subscription import Subscription
 
 from shared.errors import Unavailable
 from shared.logs import get_logger
-from shared.messaging.broker_login import inbox_prefix_of, security_of
+from shared.messaging.broker_login import TLS_SCHEME, inbox_prefix_of, security_of
 from shared.settings import MIB, PlatformSettings
 
 log = get_logger(__name__)
@@ -28,6 +29,7 @@ PING_SECONDS = 10
 UNANSWERED_PINGS = 2
 # What may wait in the client while the broker is away; beyond it a publish fails at once instead of growing memory.
 PENDING_BYTES = 8 * 1024 * 1024
+TLS_ATTEMPT_SECONDS = 5.0
 _CREDENTIALS = re.compile(r"//[^@/]*@")
 
 
@@ -110,13 +112,25 @@ async def connect(broker: NatsBroker, settings: PlatformSettings) -> Client:
     address = without_credentials(settings.nats_url)
     try:
         async with asyncio.timeout(settings.nats_connect_seconds):
-            return await broker.connect()
+            return await _connect_again_and_again(broker, uses_tls=TLS_SCHEME in settings.nats_url)
     except TimeoutError:
         raise Unavailable(
             f"no broker at {address} within {settings.nats_connect_seconds:g} s; start it or set RAG_NATS_URL"
         ) from None
     except Exception as error:
         raise Unavailable(f"cannot connect to the broker at {address}: {error}") from error
+
+
+async def _connect_again_and_again(broker: NatsBroker, *, uses_tls: bool) -> Client:
+    """Connect, however long it takes: the client library tries by itself, but for ever at one failed TLS handshake.
+
+    It waits then for a line to be closed that was already replaced.
+    """
+    while uses_tls:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TLS_ATTEMPT_SECONDS):
+                return await broker.connect()
+    return await broker.connect()
 
 
 def without_credentials(url: str) -> str:
