@@ -21,6 +21,8 @@ def user_entry(user: str, password: str, permissions: Permissions) -> dict[str, 
     # An empty list of allowed subjects would mean "all" to some versions of the server.
     publish = {"allow": list(permissions.publish)} if permissions.publish else {"deny": [">"]}
     allowed: dict[str, Any] = {"publish": publish, "subscribe": {"allow": list(permissions.subscribe)}}
+    if permissions.unheard:
+        allowed["subscribe"]["deny"] = list(permissions.unheard)
     if permissions.reply_seconds is not None:
         allowed["allow_responses"] = {"max": 1, "expires": f"{permissions.reply_seconds}s"}
     return {"user": user, "password": password, "permissions": allowed}

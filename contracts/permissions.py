@@ -21,6 +21,7 @@ API: Final = "$JS.API"
 TOOL_DISCOVERY: Final = "$SRV.INFO"
 TOOL_DISCOVERY_ALL: Final = "$SRV.>"
 DEFAULT_INBOX: Final = "_INBOX"
+AUDIT_FACTS: Final = f"{subjects.PREFIX}.facts.audit.>"
 # A tool that has not answered a call by then never will.
 TOOL_REPLY_SECONDS: Final = 120
 _UPLOADS_STREAM: Final = f"OBJ_{UPLOADS.name}"
@@ -31,11 +32,12 @@ _STEPS_STREAM: Final = f"KV_{AGENT_STEPS.name}"
 class Permissions:
     """What a user may publish and subscribe, as subjects of the broker with `*` and `>`; nothing else is allowed.
 
-    `reply_seconds`: it may also reply to each request once, wherever the request says, within so many seconds.
+    `unheard` is taken out of what it subscribes to. `reply_seconds`: it may also reply to each request once, wherever the request says, within so many seconds.
     """
 
     publish: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
     reply_seconds: int | None = None
 
 
@@ -94,7 +96,9 @@ def tool(name: str) -> Permissions:
 
 def anonymous() -> Permissions:
     """Return what a connection without credentials may, where there is authentication for nobody (loopback only)."""
-    return Permissions((subjects.ingest(DEFAULT_TENANT),), (subjects.FACTS_ALL, f"{DEFAULT_INBOX}.>"))
+    heard = (subjects.FACTS_ALL, f"{DEFAULT_INBOX}.>")
+    # Who used which key is told to nobody without one.
+    return Permissions((subjects.ingest(DEFAULT_TENANT),), heard, unheard=(AUDIT_FACTS,))
 
 
 def pattern(template: str) -> str:

@@ -119,6 +119,19 @@ async def test_a_producer_reads_facts(broker: Broker) -> None:
         assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
 
 
+async def test_a_producer_does_not_read_who_used_which_key(broker: Broker) -> None:
+    async with broker.producer() as (producer, refusals), broker.platform() as platform:
+        facts = await producer.subscribe(subjects.FACTS_ALL)
+        await producer.flush()
+        await platform.publish("rag.v1.facts.audit.key_used", b"{}")
+        await platform.publish(subjects.DOCUMENT_INDEXED, b"{}")
+        await platform.flush()
+        assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
+        await producer.subscribe("rag.v1.facts.audit.*")
+        await producer.flush()
+        assert "permissions violation for subscription" in await refusals.next()
+
+
 @pytest.mark.parametrize(
     "subject",
     [
