@@ -32,7 +32,8 @@ _STEPS_STREAM: Final = f"KV_{AGENT_STEPS.name}"
 class Permissions:
     """What a user may publish and subscribe, as subjects of the broker with `*` and `>`; nothing else is allowed.
 
-    `unheard` is taken out of what it subscribes to. `reply_seconds`: it may also reply to each request once, wherever the request says, within so many seconds.
+    `unheard` is taken out of what it subscribes to. `reply_seconds`: it may also reply to each request once, wherever
+    the request says, within so many seconds.
     """
 
     publish: tuple[str, ...] = ()
