@@ -16,7 +16,6 @@ from contracts.facts import SUBJECT_OF_FACT
 from services.gateway.audit_rules import kind_of, only_looks
 from services.gateway.authentication import Unauthenticated
 from services.gateway.principal import DEFAULT_TENANT, Principal
-from shared.errors import PlatformError
 from shared.logs import get_logger
 from shared.messaging.publishing import Publisher
 from shared.telemetry import current_trace_id
@@ -120,8 +119,8 @@ class AuditTrail:
         subject = SUBJECT_OF_FACT[type(fact)]
         try:
             await self._publisher.publish(subject, fact, tenant=fact.tenant, message_id=fact.audit_id)
-        except PlatformError as error:
-            self._lose(fact, error.message)
+        except Exception as error:  # The boundary: what one fact fails with must not end the audit.
+            self._lose(fact, str(error) or type(error).__name__)
 
     def _lose(self, fact: AuditFact, reason: str) -> None:
         self._lost.add(1)

@@ -83,7 +83,7 @@ class KeyFeed:
             self._asked_at = time.monotonic()
             try:
                 await self._ask()
-            except PlatformError as error:
+            except (PlatformError, DecodeError) as error:
                 self._failed_at, self._failure = time.monotonic(), _away(error)
                 raise self._failure from error
             self._heard_at, self._failure = self._asked_at, None
@@ -138,5 +138,5 @@ class KeyFeed:
         self._behind.set()
 
 
-def _away(error: PlatformError) -> Unavailable:
-    return Unavailable(f"it cannot be known now who this is: {error.message}", code="keys_unavailable")
+def _away(error: PlatformError | DecodeError) -> Unavailable:
+    return Unavailable(f"it cannot be known now who this is: {error}", code="keys_unavailable")
