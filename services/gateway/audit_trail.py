@@ -5,6 +5,8 @@ What many do alike is told once a minute, and all of it is bounded: what does no
 
 import asyncio
 import uuid
+from collections.abc import Iterator
+from itertools import count
 from typing import Any, Final
 
 from cachetools import TTLCache
@@ -25,8 +27,9 @@ log = get_logger(__name__)
 ONCE_SECONDS: Final = 60.0
 MAX_ALIKE: Final = 10_000
 MAX_WAITING: Final = 1_000
-# Whoever tries keys by the thousand shall not push everything else out of the audit.
-MAX_FAILURES: Final = 60
+# Of each reason within a minute: whoever tries keys by the thousand shall push nothing else out of the audit.
+MAX_FAILURES: Final = 30
+MAX_REASONS: Final = 100
 CLOSE_SECONDS: Final = 2.0
 _MAX_TARGET_CHARACTERS: Final = 256
 
@@ -44,16 +47,15 @@ class AuditTrail:
         self._lost = lost
         self._waiting: asyncio.Queue[AuditFact] = asyncio.Queue(MAX_WAITING)
         self._alike: TTLCache[tuple[Any, ...], bool] = TTLCache(MAX_ALIKE, ONCE_SECONDS)
-        self._failures: TTLCache[int, bool] = TTLCache(MAX_FAILURES, ONCE_SECONDS)
-        self._failed = 0
+        self._failures: TTLCache[str, Iterator[int]] = TTLCache(MAX_REASONS, ONCE_SECONDS)
 
     def failed(self, scope: AsgiScope, error: Unauthenticated) -> None:
         """Tell of a request that nobody is known to have sent; it belongs to the operator unless a key was proven."""
         address = _address(scope)
-        if not self._first((error.reason, error.key_id, address)) or len(self._failures) >= MAX_FAILURES:
+        if not self._first((error.reason, error.key_id, address)):
             return
-        self._failed += 1
-        self._failures[self._failed] = True
+        if next(self._failures.setdefault(error.reason, count())) >= MAX_FAILURES:
+            return
         tenant = error.tenant or DEFAULT_TENANT
         self._tell(
             AuthFailed,

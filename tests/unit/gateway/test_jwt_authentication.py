@@ -71,18 +71,19 @@ async def refused(issuer: Issuer, token: str, **given: Any) -> str:
 async def test_a_token_says_whose_it_is_and_what_it_may_do(issuer: Issuer, kid: str, algorithm: str) -> None:
     async with authenticator(issuer) as who:
         principal = await who.authenticate(issuer.token(kid, algorithm=algorithm))
-    assert (principal.tenant, principal.scopes) == ("acme", {Scope.INGEST, Scope.QUERY})
+    assert (principal.tenant, sorted(principal.scopes)) == ("acme", [Scope.INGEST, Scope.QUERY])
     assert principal.key_id is not None
     assert principal.key_id.startswith("jwt:")
     assert "ada" not in principal.key_id
 
 
 async def test_claims_may_lie_deeper_and_scopes_may_be_a_list_with_a_prefix(issuer: Issuer) -> None:
-    token = issuer.token(org={"name": "globex"}, **{"https://rag.example/roles": ["rag:admin", "ingest", 7]})
+    claims: dict[str, Any] = {"https://rag.example/roles": ["rag:admin", "ingest", 7], "org": {"name": "globex"}}
+    token = issuer.token(**claims)
     names = {"tenant_claim": "org.name", "scope_claim": "https://rag.example/roles", "scope_prefix": "rag:"}
     async with authenticator(issuer, **names) as who:
         principal = await who.authenticate(token)
-    assert (principal.tenant, principal.scopes) == ("globex", {Scope.ADMIN})
+    assert (principal.tenant, sorted(principal.scopes)) == ("globex", [Scope.ADMIN])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ async def test_clocks_may_differ_by_the_leeway(issuer: Issuer) -> None:
 
 async def test_a_token_without_signature_is_refused(issuer: Issuer) -> None:
     claims = jwt.decode(issuer.token(), options={"verify_signature": False})
-    unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": "rsa-1"})
+    unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": "rsa-1"})
     assert await refused(issuer, unsigned) == "wrong_algorithm"
 
 
