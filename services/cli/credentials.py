@@ -17,9 +17,11 @@ def taking_key(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def run(*arguments: Any, key: str | None = None, **options: Any) -> Any:
-        if key is not None:
-            _GIVEN.set(key)
-        return command(*arguments, **options)
+        given = _GIVEN.set(key)
+        try:
+            return command(*arguments, **options)
+        finally:
+            _GIVEN.reset(given)
 
     known = inspect.signature(command, eval_str=True)
     option = inspect.Parameter("key", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Key)

@@ -136,8 +136,8 @@ def write_private(path: Path, text: str) -> None:
 
 def make_private(path: Path, text: str) -> None:
     """Make a file that only its owner may read, whole or not at all; FileExistsError when there is one."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     try:
