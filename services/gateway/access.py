@@ -1,8 +1,7 @@
 """Who may come in, put together from the settings; runs beside the requests."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.types import Scope
@@ -15,9 +14,12 @@ from services.gateway.nats_keys import KeyFeed
 from services.gateway.settings import GatewaySettings
 from shared.access import JWT, KEYS
 from shared.errors import Unavailable
+from shared.logs import get_logger
 from shared.messaging.broker import PendingLimits
 from shared.messaging.requests import Requester
 from shared.service import Service
+
+log = get_logger(__name__)
 
 if TYPE_CHECKING:
     from services.gateway.jwks import Jwks
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 # A caller waits for this where a key is not known yet.
 ASK_SECONDS: Final = 2.0
 START_SECONDS: Final = 2.0
+CANCEL_AGAIN_SECONDS: Final = 0.2
 
 
 class Access:
     """Decides who calls and tells what they do; `start` and `close` enclose all requests."""
 
     def __init__(self, service: Service, settings: GatewaySettings) -> None:
+        self._health = service.health
         self.trail = AuditTrail(service.publisher, lost_facts(service.telemetry.meter))
         self._works: list[Coroutine[Any, Any, None]] = [self.trail.run()]
         self._tasks: list[asyncio.Task[None]] = []
@@ -43,14 +47,20 @@ class Access:
     def start(self) -> None:
         """Begin to follow keys and to publish the audit."""
         self._tasks = [asyncio.create_task(work) for work in self._works]
+        for task in self._tasks:
+            task.add_done_callback(self._not_ready_after_failure)
+
+    def _not_ready_after_failure(self, task: asyncio.Task[None]) -> None:
+        """Without these the gateway would come to refuse every key, and look well."""
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("access_failed", exc_info=task.exception())
+            self._health.refusals["access"] = "what follows keys or the audit has failed; start the gateway again"
 
     async def close(self) -> None:
         """End what runs, and publish what still waits."""
-        for task in self._tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self.trail.close()
+        # Published first, while the broker is surely there.
+        await self.trail.flush()
+        await _end(self._tasks)
         if self._jwks is not None:
             await self._jwks.close()
 
@@ -92,6 +102,14 @@ class Access:
             pause_seconds=settings.jwt_jwks_pause_seconds,
         )
         return TokenAuthenticator(rules, self._jwks.key)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Return when all tasks have ended; the broker's client swallows a cancellation that comes at a bad moment."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=CANCEL_AGAIN_SECONDS)
 
 
 def desk_of(scope: Scope) -> tuple[Authenticator, AuditTrail]:

@@ -30,7 +30,7 @@ MAX_WAITING: Final = 1_000
 # Of each reason within a minute: whoever tries keys by the thousand shall push nothing else out of the audit.
 MAX_FAILURES: Final = 30
 MAX_REASONS: Final = 100
-CLOSE_SECONDS: Final = 2.0
+FLUSH_SECONDS: Final = 2.0
 _MAX_TARGET_CHARACTERS: Final = 256
 
 
@@ -92,14 +92,19 @@ class AuditTrail:
     async def run(self) -> None:
         """Publish until cancelled."""
         while True:
-            await self._publish(await self._waiting.get())
+            fact = await self._waiting.get()
+            try:
+                await self._publish(fact)
+            except asyncio.CancelledError:
+                self._lose(fact, "the gateway ended")
+                raise
+            self._waiting.task_done()
 
-    async def close(self) -> None:
-        """Publish what still waits, for a moment; what is left then is lost and said so."""
+    async def flush(self) -> None:
+        """Have what still waits published, for a moment; what is left then is lost and said so."""
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                while not self._waiting.empty():
-                    await self._publish(self._waiting.get_nowait())
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._waiting.join()
         except TimeoutError:
             while not self._waiting.empty():
                 self._lose(self._waiting.get_nowait(), "the gateway ended")
