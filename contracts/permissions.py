@@ -21,7 +21,7 @@ API: Final = "$JS.API"
 TOOL_DISCOVERY: Final = "$SRV.INFO"
 TOOL_DISCOVERY_ALL: Final = "$SRV.>"
 DEFAULT_INBOX: Final = "_INBOX"
-AUDIT_FACTS: Final = f"{subjects.PREFIX}.facts.audit.>"
+AUDIT_FACTS: Final = f"{subjects.AUDIT_PREFIX}>"
 # A tool that has not answered a call by then never will.
 TOOL_REPLY_SECONDS: Final = 120
 _UPLOADS_STREAM: Final = f"OBJ_{UPLOADS.name}"

@@ -13,9 +13,9 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from contracts.permissions import PROVISIONER
-from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError
+from shared.access import is_loopback
 from shared.errors import Misconfigured
 from shared.messaging.broker import without_credentials
 from shared.messaging.broker_login import inbox_of, tls_context

@@ -103,12 +103,15 @@ class Launcher:
             self._start(spec, prefixes[spec.name], own)
 
     def _configure_broker(self) -> None:
+        # The gateway reads it from the file.
+        self.plan.data.pepper()
         options = BrokerOptions(
             port=self.plan.ports.broker,
             monitor_port=self.plan.ports.monitor,
             store=self.plan.data.broker,
             passwords=self.plan.data.passwords(),
             tls=self.plan.tls,
+            open_to_producers=self.plan.open_to_producers,
         )
         write_private(self.plan.data.broker_config, broker_config(options))
 
