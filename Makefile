@@ -93,7 +93,7 @@ bench-answers: .set-up-dev ## Time to the first word, cached answers, agent step
 ##@ Check
 
 .PHONY: check
-check: fmt-check lint types imports contracts-check spell ## Run every check below
+check: fmt-check lint types imports contracts-check spell supply ## Run every check below
 
 .PHONY: fmt-check
 fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
@@ -119,6 +119,10 @@ contracts-check: .set-up-dev ## Generated contract files are up to date (mend wi
 spell: .set-up-dev ## Spelling
 	@$(BIN)/codespell
 
+.PHONY: supply
+supply: .set-up-dev ## Known vulnerabilities, secrets, risky code, licences (fetches its tools once)
+	@$(BIN)/python -m deploy.supply
+
 ##@ Change
 
 .PHONY: fix
@@ -135,6 +139,11 @@ lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	@$(LOCK) --group llm --output-file requirements/llm.txt
+	@$(LOCK) --group tools --output-file requirements/tools.txt
+
+.PHONY: sbom
+sbom: .set-up-dev ## Write sbom.cdx.json, what the platform is made of (CycloneDX)
+	@$(BIN)/python -m deploy.supply sbom
 
 .PHONY: clean
 clean: ## Remove .venv and caches; models and data stay
