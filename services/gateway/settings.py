@@ -1,23 +1,19 @@
 """Settings of the gateway."""
 
-import ipaddress
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from shared.settings import MIB, PlatformSettings
+from services.gateway.auth_settings import AuthSettings
+from shared.settings import MIB
 
 DEFAULT_PORT: Final = 8000
 
 
-class GatewaySettings(PlatformSettings):
+class GatewaySettings(AuthSettings):
     """What the gateway takes in, holds and waits for."""
 
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
-    auth: Literal["off"] = Field(
-        default="off", validate_default=True, description="Who may call; `off` is for the loopback interface only."
-    )
-
     gateway_max_request_bytes: int = Field(
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest body of a request that brings documents."
     )
@@ -116,18 +112,3 @@ class GatewaySettings(PlatformSettings):
         """Return the host names under which /mcp may be called, as a Host header spells them."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         return own, *(name.strip() for name in self.gateway_mcp_hosts.split(",") if name.strip())
-
-    @field_validator("auth")
-    @classmethod
-    def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
-        host = str(info.data.get("host", ""))
-        if value == "off" and not _is_loopback(host):
-            raise ValueError(f"`off` is allowed on the loopback interface only, and RAG_HOST is {host!r}")
-        return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

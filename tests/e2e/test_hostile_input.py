@@ -169,17 +169,29 @@ def test_every_request_on_the_broker_gets_a_reply_that_is_no_fault(
     with asyncio.Runner() as runner:
         client = runner.run(connected(platform))
         for subject, bodies in payloads({subject: pair[0] for subject, pair in REQUESTED.items()}).items():
-
-            @examples(EXAMPLES * 2, seeded=SEEDED)
-            @given(body=bodies, sent=headers())
-            def run(body: bytes, sent: dict[str, str] | None, subject: str = subject) -> None:
-                reply = runner.run(client.request(subject, body, timeout=REQUEST_SECONDS, headers=sent))
-                if subjects.HEADER_ERROR in (reply.headers or {}):
-                    assert json.loads(reply.data)["kind"] != "fault", (subject, body[:1_000], sent)
-
-            run()
+            ask_often(runner, client, subject, bodies)
         runner.run(client.close())
     require_soundness(platform, before, "after-requests")
+
+
+def ask_often(runner: asyncio.Runner, client: Client, subject: str, bodies: st.SearchStrategy[bytes]) -> None:
+    @examples(EXAMPLES * 2, seeded=SEEDED)
+    @given(body=bodies, sent=headers())
+    def run(body: bytes, sent: dict[str, str] | None) -> None:
+        reply = runner.run(client.request(subject, body, timeout=REQUEST_SECONDS, headers=sent))
+        if subjects.HEADER_ERROR in (reply.headers or {}):
+            assert json.loads(reply.data)["kind"] != "fault", (subject, body[:1_000], sent)
+
+    run()
+
+
+def publish_often(runner: asyncio.Runner, client: Client, subject: str, bodies: st.SearchStrategy[bytes]) -> None:
+    @examples(EXAMPLES * 2, seeded=SEEDED)
+    @given(body=bodies, sent=headers(), tenant=st.sampled_from(("default", "other", "Up.Per")))
+    def run(body: bytes, sent: dict[str, str] | None, tenant: str) -> None:
+        runner.run(client.publish(concrete(subject, tenant), body, headers=sent))
+
+    run()
 
 
 def test_every_message_in_a_stream_ends_as_done_or_as_a_dead_letter(
@@ -194,13 +206,7 @@ def test_every_message_in_a_stream_ends_as_done_or_as_a_dead_letter(
     with asyncio.Runner() as runner:
         client = runner.run(connected(platform))
         for subject, bodies in streamed().items():
-
-            @examples(EXAMPLES * 2, seeded=SEEDED)
-            @given(body=bodies, sent=headers(), tenant=st.sampled_from(("default", "other", "Up.Per")))
-            def run(body: bytes, sent: dict[str, str] | None, tenant: str, subject: str = subject) -> None:
-                runner.run(client.publish(concrete(subject, tenant), body, headers=sent))
-
-            run()
+            publish_often(runner, client, subject, bodies)
         runner.run(client.flush())
         require_soundness(platform, before, "after-messages")
         wait_until(lambda: not runner.run(unfinished(client)), "every message has ended", SETTLED_SECONDS)

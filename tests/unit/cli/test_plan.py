@@ -66,6 +66,13 @@ def test_no_process_is_told_the_password_itself() -> None:
     assert not any("RAG_NATS_PASSWORD" in spec.environment for spec in plan().services())
 
 
+def test_the_gateway_alone_is_told_where_the_secret_of_keys_lies_unless_the_caller_gives_one() -> None:
+    told = [spec.name for spec in plan().services() if "RAG_KEY_PEPPER_FILE" in spec.environment]
+    assert told == ["gateway"]
+    own = plan(RAG_KEY_PEPPER="p" * 32).services()[0].environment
+    assert "RAG_KEY_PEPPER_FILE" not in own
+
+
 def test_the_time_to_drain_is_the_callers_when_given() -> None:
     assert plan().services()[0].environment["RAG_DRAIN_SECONDS"] == "8"
     assert plan(RAG_DRAIN_SECONDS="60").services()[0].environment["RAG_DRAIN_SECONDS"] == "60"
