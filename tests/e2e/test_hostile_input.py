@@ -32,7 +32,6 @@ SEEDED = "RAG_TEST_FUZZ_EXAMPLES" not in os.environ
 REQUEST_SECONDS = 60.0
 # A message that may be right in a while is tried again until then.
 SETTLED_SECONDS = 420.0 if not SEEDED else 90.0
-COLLECTION = "afterwards"
 
 pytestmark = pytest.mark.timeout(0 if not SEEDED else 180)
 
@@ -81,10 +80,10 @@ def index(api: httpx.Client, document_id: str, collection: str) -> None:
 def require_soundness(platform: RunningPlatform, before: set[int], name: str) -> None:
     """What comes behind is served: a document is indexed and found, a question answered; no process has fallen."""
     with httpx.Client(base_url=platform.url, timeout=REQUEST_SECONDS) as api:
-        index(api, name, COLLECTION)
-        answer = api.post("/v1/query", json={"question": "At what does water boil?", "collection": COLLECTION}).json()
+        index(api, name, name)
+        answer = api.post("/v1/query", json={"question": "At what does water boil?", "collection": name}).json()
         assert name in {citation["document_id"] for citation in answer["citations"]}, answer
-        assert api.get("/health").json()["status"] == "ok"
+        wait_until(lambda: api.get("/health").json()["status"] == "ok", "every part is ready", REQUEST_SECONDS)
     assert pids(platform) == before
 
 
