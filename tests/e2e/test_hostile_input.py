@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -165,11 +166,11 @@ def test_every_request_on_the_broker_gets_a_reply_that_is_no_fault(
     """INVARIANT: a request that makes no sense is refused by the service that reads it, which goes on."""
     assert known
     before = pids(platform)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, ExitStack() as closing:
         client = runner.run(connected(platform))
+        closing.callback(lambda: runner.run(client.close()))
         for subject, bodies in payloads({subject: pair[0] for subject, pair in REQUESTED.items()}).items():
             ask_often(runner, client, subject, bodies)
-        runner.run(client.close())
     require_soundness(platform, before, "after-requests")
 
 
@@ -202,15 +203,15 @@ def test_every_message_in_a_stream_ends_as_done_or_as_a_dead_letter(
     """
     assert known
     before = pids(platform)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, ExitStack() as closing:
         client = runner.run(connected(platform))
+        closing.callback(lambda: runner.run(client.close()))
         for subject, bodies in streamed().items():
             publish_often(runner, client, subject, bodies)
         runner.run(client.flush())
         require_soundness(platform, before, "after-messages")
         wait_until(lambda: not runner.run(unfinished(client)), "every message has ended", SETTLED_SECONDS)
         assert runner.run(faults(client)) == []
-        runner.run(client.close())
     require_soundness(platform, before, "after-everything")
 
 
