@@ -9,6 +9,7 @@ TEST_WORKERS ?= 3
 ARGS ?=
 LOCK_ARGS ?=
 EXAMPLES ?= 3000
+FUZZ ?= 200
 
 # Any Python from 3.6 on can start set-up, which then looks for a suitable one or takes PYTHON=...
 SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v "$$PYTHON") || \
@@ -58,6 +59,10 @@ test-unit: .set-up-dev ## Run the tests that need no server
 .PHONY: test-convergence
 test-convergence: .set-up-dev ## Far more interleavings of writes, crashes and repetitions, some 5 minutes (EXAMPLES=3000)
 	@RAG_TEST_EXAMPLES=$(EXAMPLES) exec $(BIN)/python -m pytest tests/unit/convergence tests/integration/test_persistence_convergence.py --timeout 0 $(PYTEST_ARGS)
+
+.PHONY: fuzz
+fuzz: .set-up-dev ## Many more hostile requests and messages, other ones every time, some 15 minutes (FUZZ=200)
+	@RAG_TEST_FUZZ_EXAMPLES=$(FUZZ) exec $(BIN)/python -m pytest tests/e2e/test_hostile_input.py --timeout 0 $(PYTEST_ARGS)
 
 .PHONY: chaos
 chaos: .set-up-dev ## Kill and freeze every process under load and see that nothing is lost, some 20 minutes (ARGS="--seed 7")

@@ -1,6 +1,6 @@
 """The software bill of materials: what a running platform is made of, as CycloneDX 1.6 JSON.
 
-Packages and their hashes come from the runtime lock (cyclonedx-py), models from the manifest that set-up checks them by.
+Packages and their hashes come from the runtime lock (cyclonedx-py), models from the manifest that set-up goes by.
 """
 
 import json

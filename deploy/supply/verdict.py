@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One check's outcome: it fails when there are findings, each a line that says where and what; `note` is for all."""
+    """One check's outcome: it fails with findings, each a line that says where and what; `note` is for all."""
 
     check: str
     note: str

@@ -42,6 +42,7 @@ LISTS: Final = (
     "GET /v1/admin/dead-letters",
     "GET /v1/admin/keys",
     "GET /v1/admin/audit",
+    "POST /v1/admin/dead-letters/replay",
 )
 # Bodies that name what is asked for.
 BODIES: Final[Mapping[str, str]] = {
@@ -49,7 +50,6 @@ BODIES: Final[Mapping[str, str]] = {
     "POST /v1/query": '{{"question": "At what does it boil?", "collection": "{name}"}}',
     "POST /v1/feedback": '{{"query_id": "{query_id}", "rating": "up"}}',
     "POST /v1/chat/completions": '{{"model": "rag:{name}", "messages": [{{"role": "user", "content": "boil?"}}]}}',
-    "POST /v1/admin/dead-letters/replay": '{{"seqs": [{seq}]}}',
 }
 # Of all tenants: for the operator's tenant only, or without anything of a tenant in it.
 PLATFORM_WIDE: Final = frozenset({"GET /v1/admin/pipeline", "POST /v1/admin/reindex", "POST /v1/admin/reconcile"})
@@ -148,7 +148,7 @@ def filled(api: httpx.Client) -> dict[str, Any]:
 def answer(api: httpx.Client, operation: str, things: Mapping[str, Any]) -> tuple[int, str]:
     """Return status and body of a request about things, without what names them or the request itself."""
     method, path = operation.split(" ")
-    body = BODIES.get(operation)
+    body = BODIES.get(operation, "{{}}" if method == "POST" else None)
     content = body.format(**things) if body else None
     headers = {"Content-Type": "application/json"} if body else {}
     reply = api.request(method, path.format(**things), content=content, headers=headers)
@@ -176,7 +176,7 @@ def test_every_route_takes_what_is_another_tenant_s_for_what_does_not_exist(stan
         if "{" in operation or operation in BODIES:
             foreign, none = answer(stand.other, operation, stand.things), answer(stand.other, operation, NOTHING)
             assert told(foreign) == told(none), operation
-            assert foreign[0] == 404 or "missing" in foreign[1], (operation, foreign)
+            assert foreign[0] == 404, (operation, foreign)
         elif operation in PLATFORM_WIDE:
             assert answer(stand.other, operation, {})[0] == 403 or no_secret(stand, operation), operation
         else:
@@ -200,20 +200,6 @@ def no_secret(stand: Stand, operation: str) -> bool:
     _, text = answer(stand.other, operation, {})
     things = [str(value) for name, value in stand.things.items() if name not in ("seq", "conversation_id")]
     return not any(word in text for word in (WORD, "vault", "acme", '"talk"', *things))
-
-
-@pytest.mark.parametrize("path", ["/v1/search", "/v1/query"])
-def test_what_another_tenant_asked_and_was_told_is_not_found_again(stand: Stand, path: str) -> None:
-    """The very question, whose vector, hits and answer are cached, and the conversation in which it was asked."""
-    body = {"query": QUESTION} if path == "/v1/search" else {"question": QUESTION, "conversation_id": "talk"}
-    own = stand.acme.post(path, json=body)
-    assert "77 degrees" in own.text
-    reply = stand.other.post(path, json=body)
-    assert reply.status_code == 200
-    assert "77 degrees" not in reply.text
-    assert "secret" not in reply.text
-    # Of the same name, but its own.
-    stand.other.delete("/v1/conversations/talk")
 
 
 def test_a_resumed_stream_and_tools_are_of_the_tenant_alone(stand: Stand) -> None:
@@ -255,3 +241,18 @@ async def asked(client: Client, subject: str, fields: str, things: Mapping[str, 
     # Where the time went.
     found.pop("took_ms", None)
     return anonymous(json.dumps(found, sort_keys=True), things)
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/query"])
+def test_what_another_tenant_asked_and_was_told_is_not_found_again(stand: Stand, path: str) -> None:
+    """Comes last, for it leaves a conversation of the same name behind.
+
+    The very question, whose vector, hits and answer are cached, and the conversation in which it was asked.
+    """
+    body = {"query": QUESTION} if path == "/v1/search" else {"question": QUESTION, "conversation_id": "talk"}
+    own = stand.acme.post(path, json=body)
+    assert "77 degrees" in own.text
+    reply = stand.other.post(path, json=body)
+    assert reply.status_code == 200
+    assert "77 degrees" not in reply.text
+    assert "secret" not in reply.text
