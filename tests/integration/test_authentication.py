@@ -198,6 +198,23 @@ async def test_what_was_revoked_while_a_gateway_was_cut_off_is_refused_when_it_i
             await eventually(lambda: _refused(http, key), "the key is refused")
 
 
+async def test_keys_of_a_database_that_was_restored_are_learned_anew(nats_broker: NatsServer, tmp_path: Path) -> None:
+    options = {"auth": "keys", "key_pepper": PEPPER, "gateway_keys_refresh_seconds": 0.2}
+    async with running_gateway(nats_broker, **options) as (_, http, gateway):
+        for name in ("before", "restored"):
+            async with persistence_service.persistence(nats_broker, tmp_path / name) as behind:
+                stand = Stand(tmp_path / name, http, http, [gateway], behind, AsyncExitStack())
+                keys = [stand.make(scopes=["ingest"]) for _ in range(3 if name == "before" else 1)]
+                assert [await status(http, key, "/v1/traces") for key in keys] == [403] * len(keys)
+                if name == "before":
+                    lost = keys[0]
+        await eventually(lambda: _refused_or_away(http, lost), "a key that the database does not hold opens nothing")
+
+
+async def _refused_or_away(http: httpx.AsyncClient, key: str) -> bool:
+    return await status(http, key, "/v1/traces") in (401, 503)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
