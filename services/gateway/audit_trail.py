@@ -47,12 +47,14 @@ class AuditTrail:
         self._lost = lost
         self._waiting: asyncio.Queue[AuditFact] = asyncio.Queue(MAX_WAITING)
         self._alike: TTLCache[tuple[Any, ...], bool] = TTLCache(MAX_ALIKE, ONCE_SECONDS)
+        # Apart from the others: who tries many keys shall not have the uses of good ones told again and again.
+        self._tried: TTLCache[tuple[Any, ...], bool] = TTLCache(MAX_ALIKE, ONCE_SECONDS)
         self._failures: TTLCache[str, Iterator[int]] = TTLCache(MAX_REASONS, ONCE_SECONDS)
 
     def failed(self, scope: AsgiScope, error: Unauthenticated) -> None:
         """Tell of a request that nobody is known to have sent; it belongs to the operator unless a key was proven."""
         address = _address(scope)
-        if not self._first((error.reason, error.key_id, address)):
+        if not _first(self._tried, (error.reason, error.key_id, address)):
             return
         if next(self._failures.setdefault(error.reason, count())) >= MAX_FAILURES:
             return
@@ -70,7 +72,7 @@ class AuditTrail:
 
     def used(self, scope: AsgiScope, principal: Principal) -> None:
         """Tell of the use of a key."""
-        if principal.key_id is not None and self._first(("used", principal.tenant, principal.key_id)):
+        if principal.key_id is not None and _first(self._alike, ("used", principal.tenant, principal.key_id)):
             address = _address(scope)
             self._tell(KeyUsed, scope, tenant=principal.tenant, actor=principal.key_id, address=address, route=None)
 
@@ -83,7 +85,7 @@ class AuditTrail:
         path = str(getattr(route, "path", ""))
         target = {name: str(value)[:_MAX_TARGET_CHARACTERS] for name, value in scope.get("path_params", {}).items()}
         alike = (principal.tenant, principal.key_id, method, path, status)
-        if only_looks(method) and not self._first(alike):
+        if only_looks(method) and not _first(self._alike, alike):
             return
         self._tell(
             kind, scope, tenant=principal.tenant, actor=principal.key_id, route=path, target=target, status=status
@@ -109,12 +111,6 @@ class AuditTrail:
             while not self._waiting.empty():
                 self._lose(self._waiting.get_nowait(), "the gateway ended")
 
-    def _first(self, alike: tuple[Any, ...]) -> bool:
-        if alike in self._alike:
-            return False
-        self._alike[alike] = True
-        return True
-
     def _tell(self, kind: type[AuditFact], scope: AsgiScope, **fields: Any) -> None:
         fact = kind(audit_id=uuid.uuid4().hex, method=scope["method"], trace_id=current_trace_id(), **fields)
         try:
@@ -132,6 +128,13 @@ class AuditTrail:
     def _lose(self, fact: AuditFact, reason: str) -> None:
         self._lost.add(1)
         log.error("audit_fact_lost", why=reason, **fact.model_dump(mode="json", exclude={"schema_version"}))
+
+
+def _first(seen: TTLCache[tuple[Any, ...], bool], alike: tuple[Any, ...]) -> bool:
+    if alike in seen:
+        return False
+    seen[alike] = True
+    return True
 
 
 def _address(scope: AsgiScope) -> str | None:

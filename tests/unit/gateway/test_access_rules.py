@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.gateway.audit_rules import kind_of
 from services.gateway.authentication import ByForm, Unauthenticated, bearer_of, is_open
+from services.gateway.openapi import complete_openapi
 from services.gateway.principal import ANYBODY, Principal, Scope, needed_by, principal_of
 from services.gateway.problems import RequestProblem
 from services.gateway.routes import ROUTERS
@@ -67,6 +69,18 @@ def test_deletes_are_in_the_audit(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(name for name in BY_SCOPE if not name.startswith("DELETE")))
 def test_daily_work_is_not_in_the_audit(name: str) -> None:
     assert kind_of(name.partition(" ")[0], ROUTES[name], 200) is None
+
+
+def test_the_openapi_document_says_which_operations_need_a_key() -> None:
+    app = FastAPI()
+    for router in ROUTERS:
+        app.include_router(router)
+    complete_openapi(app)
+    operations = {
+        path: operation["security"] for path, found in app.openapi()["paths"].items() for operation in found.values()
+    }
+    assert {path for path, security in operations.items() if not security} == {"/health", "/health/detailed"}
+    assert operations["/v1/search"] == [{"bearer": []}]
 
 
 def test_a_missing_scope_is_named() -> None:
