@@ -29,7 +29,7 @@ from shared.messaging.broker import INBOX_PREFIX
 from tests.hostile_messages import KNOWN, bytes_of_no_message, concrete, examples, headers, payloads
 from tests.platform_process import RunningPlatform, running_platform, wait_until
 
-EXAMPLES = int(os.environ.get("RAG_TEST_FUZZ_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("RAG_TEST_FUZZ_EXAMPLES", "6"))
 SEEDED = "RAG_TEST_FUZZ_EXAMPLES" not in os.environ
 REQUEST_SECONDS = 60.0
 # A message that may be right in a while is tried again until then.
