@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from contracts.messages import Message
+from contracts.subjects import DEAD_OBJECT_PREFIX
 
 DEFAULT_COLLECTION: Final = "default"
 COLLECTION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -45,6 +46,13 @@ def _printable(value: str) -> str:
 def _encodable(value: str) -> str:
     if _LONE_SURROGATE.search(value):
         raise ValueError("holds a lone surrogate, which no UTF-8 text can")
+    return value
+
+
+def _upload(value: str) -> str:
+    """Refuse what lies in the same bucket but is no upload: the payloads of dead letters, which any tenant's may be."""
+    if value.startswith(DEAD_OBJECT_PREFIX):
+        raise ValueError(f"must be an upload; what begins with {DEAD_OBJECT_PREFIX} is none")
     return value
 
 
@@ -104,7 +112,7 @@ class DocumentInput(Message):
     uri: Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_printable)] | None = None
     text: PlainText | None = None
     content: Annotated[str, BeforeValidator(_base64), Field(description="base64")] | None = None
-    object: Annotated[str, Field(pattern=OBJECT_NAME_PATTERN)] | None = None
+    object: Annotated[str, Field(pattern=OBJECT_NAME_PATTERN), AfterValidator(_upload)] | None = None
     media_type: Annotated[str, Field(pattern=MEDIA_TYPE_PATTERN, max_length=255)] | None = None
     filename: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None = None
     metadata: Metadata = Field(default_factory=dict)

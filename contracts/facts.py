@@ -6,14 +6,14 @@ from pydantic import Field
 
 from contracts import audit, subjects
 from contracts.conversations import MAX_COMMENT_CHARACTERS, Rating
-from contracts.messages import Fact
+from contracts.messages import MAX_COUNT, Count, Fact, Revision, Sequence
 
 
 class DocumentFact(Fact):
     """A fact about one revision of one document."""
 
     document_id: str
-    revision: int = Field(ge=1)
+    revision: Revision
 
 
 class DocumentAccepted(DocumentFact):
@@ -26,9 +26,9 @@ class DocumentAccepted(DocumentFact):
 class DocumentParsed(DocumentFact):
     """The text is extracted and every batch of its chunks is on its way."""
 
-    batches: int = Field(ge=1)
-    chunks: int = Field(ge=1)
-    characters: int = Field(ge=0)
+    batches: int = Field(ge=1, le=MAX_COUNT)
+    chunks: int = Field(ge=1, le=MAX_COUNT)
+    characters: Sequence
     media_type: str
     title: str | None = None
 
@@ -36,21 +36,21 @@ class DocumentParsed(DocumentFact):
 class ChunksIndexed(DocumentFact):
     """One batch of chunks is in the index."""
 
-    batch: int = Field(ge=0)
-    chunks: int = Field(ge=1)
+    batch: Count
+    chunks: int = Field(ge=1, le=MAX_COUNT)
 
 
 class DocumentIndexed(DocumentFact):
     """Every chunk of this revision is in the index; older revisions may go."""
 
     collection: str
-    chunks: int = Field(ge=1)
+    chunks: int = Field(ge=1, le=MAX_COUNT)
 
 
 class DocumentSuperseded(DocumentFact):
     """`revision` is outdated: whatever of it reaches the index must go."""
 
-    current_revision: int
+    current_revision: Revision
 
 
 class DocumentDeleted(DocumentFact):

@@ -91,7 +91,11 @@ class KeyChangesQuery(Message):
 
 
 class KeyChanges(Message):
-    """Changed keys in the order of their versions; with `more` there are others behind the last one."""
+    """Changed keys in the order of their versions; with `more` there are others behind the last one.
+
+    `version` is that of the last change there is. One below what a gateway knows is of a database that was restored.
+    """
 
     keys: list[KeyCheck]
     more: bool = False
+    version: int | None = None

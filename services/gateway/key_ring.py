@@ -34,6 +34,11 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._checks)
 
+    def forget(self) -> None:
+        """Know nothing, as at the beginning."""
+        self._checks.clear()
+        self.version, self.overflown = 0, False
+
     def take_in_order(self, changes: Iterable[KeyCheck]) -> None:
         """Learn the next changes."""
         for check in changes:

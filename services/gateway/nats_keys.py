@@ -93,6 +93,11 @@ class KeyFeed:
         while more:
             query = KeyChangesQuery(after=self._ring.version)
             found = await self._requester.ask(subjects.KEYS_CHANGES, query, KeyChanges)
+            if found.version is not None and found.version < self._ring.version:
+                # A database that was restored: what was made and revoked since then is not in it.
+                log.warning("keys_learned_anew", known_version=self._ring.version, found_version=found.version)
+                self._ring.forget()
+                continue
             self._ring.take_in_order(found.keys)
             more = found.more
         if self._ring.overflown:

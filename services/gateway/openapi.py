@@ -16,6 +16,16 @@ from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
 from services.gateway.talk_schemas import FeedbackBody
 
+# What a schema of an event stream describes is one event of it.
+EVENT_STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+            "required": ["data"],
+        }
+    }
+}
 _REFERENCE: Final = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[Message], ...]] = (
     DocumentsBody,

@@ -81,7 +81,8 @@ def changes(connection: Connection, after: int) -> KeyChanges:
     """Return what changed behind a version, the earliest first."""
     statement = select(API_KEYS).where(_KEY.version > after).order_by(_KEY.version).limit(MAX_KEYS_TOLD + 1)
     rows = connection.execute(statement).all()
-    return KeyChanges(keys=[_check_of(row) for row in rows[:MAX_KEYS_TOLD]], more=len(rows) > MAX_KEYS_TOLD)
+    keys = [_check_of(row) for row in rows[:MAX_KEYS_TOLD]]
+    return KeyChanges(keys=keys, more=len(rows) > MAX_KEYS_TOLD, version=last_version(connection))
 
 
 def last_version(connection: Connection) -> int:

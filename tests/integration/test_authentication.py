@@ -23,6 +23,7 @@ from tests.integration import persistence_service
 from tests.integration.gateway_stand import running_gateway
 from tests.running import eventually
 from tests.servers import NatsServer, provisioned_nats_server
+from tests.tcp_proxy import tcp_proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -172,6 +173,46 @@ async def test_known_keys_open_for_a_while_without_persistence_and_unknown_ones_
             return await status(stand.first, key, "/v1/traces") == 503
 
         await eventually(closed, "nothing is guessed about a key that may have been revoked")
+
+
+async def test_what_was_revoked_while_a_gateway_was_cut_off_is_refused_when_it_is_back(
+    nats_broker: NatsServer, tmp_path: Path
+) -> None:
+    """What is told while nobody listens is told to nobody: a gateway that lost its connection asks."""
+    options = {"auth": "keys", "key_pepper": PEPPER, "gateway_keys_refresh_seconds": 600.0}
+    async with tcp_proxy(nats_broker.port) as proxy, persistence_service.persistence(nats_broker, tmp_path) as behind:
+        line = f"nats://127.0.0.1:{proxy.port}"
+        async with running_gateway(nats_broker, nats_url=line, **options) as (_, http, gateway):
+            stand = Stand(tmp_path, http, http, [gateway], behind, AsyncExitStack())
+            key = stand.make(scopes=["ingest"])
+            assert await status(http, key, "/v1/traces") == 403
+            await proxy.go_away()
+            told = await behind.client.subscribe(subjects.KEYS_CHANGED)
+            await behind.client.flush()
+            revoke = {"do": "revoke", "id": key.split("_")[1]}
+            await asyncio.to_thread(key_tool.answer, revoke, PersistenceSettings(data_dir=tmp_path))
+            assert await status(http, key, "/v1/traces") == 403
+            while b"revoked_at" not in (await told.next_msg(timeout=5)).data:
+                pass
+            await proxy.come_back()
+            await eventually(lambda: _refused(http, key), "the key is refused")
+
+
+async def test_keys_of_a_database_that_was_restored_are_learned_anew(nats_broker: NatsServer, tmp_path: Path) -> None:
+    options = {"auth": "keys", "key_pepper": PEPPER, "gateway_keys_refresh_seconds": 0.2}
+    async with running_gateway(nats_broker, **options) as (_, http, gateway):
+        for name in ("before", "restored"):
+            async with persistence_service.persistence(nats_broker, tmp_path / name) as behind:
+                stand = Stand(tmp_path / name, http, http, [gateway], behind, AsyncExitStack())
+                keys = [stand.make(scopes=["ingest"]) for _ in range(3 if name == "before" else 1)]
+                assert [await status(http, key, "/v1/traces") for key in keys] == [403] * len(keys)
+                if name == "before":
+                    lost = keys[0]
+        await eventually(lambda: _refused_or_away(http, lost), "a key that the database does not hold opens nothing")
+
+
+async def _refused_or_away(http: httpx.AsyncClient, key: str) -> bool:
+    return await status(http, key, "/v1/traces") in (401, 503)
 
 
 @pytest.mark.parametrize(

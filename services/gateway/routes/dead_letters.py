@@ -9,7 +9,8 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.dead_letters import MAX_SEQUENCE, NAME_PATTERN, DeadLetterContent, DeadLetterListQuery
+from contracts.dead_letters import NAME_PATTERN, DeadLetterContent, DeadLetterListQuery
+from contracts.messages import MAX_SEQUENCE
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of

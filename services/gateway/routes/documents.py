@@ -14,7 +14,7 @@ from contracts.reads import DocumentListQuery, DocumentStatus, DocumentView
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
-from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.openapi import EVENT_STREAM, PROBLEMS, body_of
 from services.gateway.principal import Scope, needs
 from services.gateway.problems import invalid_request
 from services.gateway.receipts import Receipt
@@ -29,7 +29,7 @@ router = APIRouter(tags=["documents"], responses=PROBLEMS)
 _DOCUMENT_ID: Final[TypeAdapter[str]] = TypeAdapter(DocumentId)
 _EVENT_STREAM: Final = {
     "description": "`event` is the status, `data` a DocumentState.",
-    "content": {"text/event-stream": {}},
+    "content": EVENT_STREAM,
 }
 
 
