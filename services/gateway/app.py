@@ -8,6 +8,7 @@ from typing import Final
 from fastapi import FastAPI
 
 from services.gateway.admission import Admission
+from services.gateway.authentication import Anybody, Authentication, auth_failures
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
@@ -76,7 +77,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
-    app.state.counts = add_rate_limits(app, settings, service.telemetry.meter, whose)
+    app.state.counts = add_rate_limits(app, settings, service.telemetry.meter)
+    anybody = Anybody()
+    app.add_middleware(Authentication, who=lambda: anybody, failures=auth_failures(service.telemetry.meter))
     app.add_middleware(
         Admission,
         max_requests=settings.gateway_max_requests,

@@ -1,6 +1,5 @@
 """Rate limits around every route: what the answer says of them, and 429 for who calls too often."""
 
-from collections.abc import Callable
 from typing import Final
 
 from fastapi import FastAPI
@@ -8,14 +7,15 @@ from opentelemetry.metrics import Counter, Meter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.authentication import is_open
 from services.gateway.caller_seats import bind_caller
+from services.gateway.principal import principal_of
 from services.gateway.problems import RequestProblem, problem_of
-from services.gateway.rate_limits import PERIOD_SECONDS, Caller, RateLimits, Standing, headers_of, refusal_in
+from services.gateway.rate_limits import PERIOD_SECONDS, RateLimits, Standing, headers_of, refusal_in
 from services.gateway.settings import GatewaySettings
 from services.gateway.throttled_counts import LocalCounts, SharedCounts, build_counts
 
 CODE: Final = "rate_limited"
-Who = Callable[[Scope], Caller | None]
 
 
 def rate_limit_hits(meter: Meter) -> Counter:
@@ -28,23 +28,22 @@ def rate_limit_hits(meter: Meter) -> Counter:
 class RateLimiting:
     """Refuses a request of a caller who reached a limit with 429, before its body is read.
 
-    `who` tells whose request it is, None where nobody is counted.
+    What is open to everybody is not counted.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: RateLimits, who: Who, hits: Counter) -> None:
+    def __init__(self, app: ASGIApp, *, limits: RateLimits, hits: Counter) -> None:
         self._app = app
         self._limits = limits
-        self._who = who
         self._hits = hits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        caller = self._who(scope) if scope["type"] == "http" else None
-        if caller is None:
+        if scope["type"] != "http" or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
-        bind_caller(caller.key_id)
-        standings = await self._limits.take(caller)
+        principal = principal_of(scope)
+        bind_caller(principal.key_id)
+        standings = await self._limits.take(principal.tenant, principal.key_id)
         if not standings:
             await self._app(scope, receive, send)
             return
@@ -69,13 +68,13 @@ def _problem(refusal: Standing) -> RequestProblem:
     return RequestProblem(
         429,
         CODE,
-        f"this {refusal.limit} may send {refusal.per_minute} requests in {PERIOD_SECONDS} s; Retry-After says when to go on",
+        f"this {refusal.limit} has sent the {refusal.per_minute} requests that it may send in {PERIOD_SECONDS} s",
         extra={"limit": refusal.limit},
         retry_after_seconds=refusal.retry_seconds,
     )
 
 
-def add_rate_limits(app: FastAPI, settings: GatewaySettings, meter: Meter, who: Who) -> LocalCounts | SharedCounts:
+def add_rate_limits(app: FastAPI, settings: GatewaySettings, meter: Meter) -> LocalCounts | SharedCounts:
     """Put the limits of the settings around the app; the counts are to be closed with it."""
     counts = build_counts(settings)
     limits = RateLimits(
@@ -83,5 +82,5 @@ def add_rate_limits(app: FastAPI, settings: GatewaySettings, meter: Meter, who: 
         key_per_minute=settings.gateway_key_requests_per_minute,
         tenant_per_minute=settings.gateway_tenant_requests_per_minute,
     )
-    app.add_middleware(RateLimiting, limits=limits, who=who, hits=rate_limit_hits(meter))
+    app.add_middleware(RateLimiting, limits=limits, hits=rate_limit_hits(meter))
     return counts

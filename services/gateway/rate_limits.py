@@ -12,14 +12,6 @@ _DIGEST_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is counted: the tenant, and the key where there are keys."""
-
-    tenant: str
-    key_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """Where a caller stands with one limit; a request that is `refused` did not count.
 
@@ -50,19 +42,19 @@ class RateLimits:
         self._key_per_minute = key_per_minute
         self._tenant_per_minute = tenant_per_minute
 
-    async def take(self, caller: Caller) -> list[Standing]:
-        """Count a request with every limit that holds for the caller; all at the same time."""
-        held = self._holding(caller)
+    async def take(self, tenant: str, key_id: str | None) -> list[Standing]:
+        """Count a request with every limit that holds for its caller, all at once; without a key there is none for it."""
+        held = self._holding(tenant, key_id)
         if len(held) == 1:
             return [await self._counts.take(*held[0])]
         return await asyncio.gather(*(self._counts.take(*one) for one in held))
 
-    def _holding(self, caller: Caller) -> list[tuple[str, str, int]]:
+    def _holding(self, tenant: str, key_id: str | None) -> list[tuple[str, str, int]]:
         found = []
-        if self._key_per_minute and caller.key_id is not None:
-            found.append(("key", _key("key", caller.tenant, caller.key_id), self._key_per_minute))
+        if self._key_per_minute and key_id is not None:
+            found.append(("key", _key("key", tenant, key_id), self._key_per_minute))
         if self._tenant_per_minute:
-            found.append(("tenant", _key("tenant", caller.tenant), self._tenant_per_minute))
+            found.append(("tenant", _key("tenant", tenant), self._tenant_per_minute))
         return found
 
 

@@ -15,6 +15,7 @@ from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, r
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.principal import Scope, needs
 from services.gateway.problems import invalid_request
 from services.gateway.receipts import Receipt
 from services.gateway.replies import json_reply, message_reply
@@ -49,6 +50,7 @@ DocumentIdOf = Annotated[str, Depends(_document_id)]
     summary="Send documents to be indexed",
     openapi_extra=body_of(DocumentsBody, upload=True),
     responses={202: {"model": DocumentsReceipt}},
+    dependencies=[needs(Scope.INGEST)],
 )
 async def send_documents(
     request: Request,
@@ -69,7 +71,9 @@ async def send_documents(
     return json_reply({"documents": [receipt.as_json() for receipt in receipts]}, 202)
 
 
-@router.get("/v1/documents", summary="List documents", responses={200: {"model": Documents}})
+@router.get(
+    "/v1/documents", summary="List documents", responses={200: {"model": Documents}}, dependencies=[needs(Scope.QUERY)]
+)
 async def list_documents(
     tenant: Tenant,
     gateway: GatewayOf,
@@ -84,7 +88,12 @@ async def list_documents(
 
 
 # Before the document itself: an id may hold slashes, so the shorter path would take this one as well.
-@router.get("/v1/documents/{document_id:path}/events", summary="Follow a document", responses={200: _EVENT_STREAM})
+@router.get(
+    "/v1/documents/{document_id:path}/events",
+    summary="Follow a document",
+    responses={200: _EVENT_STREAM},
+    dependencies=[needs(Scope.INGEST, Scope.QUERY)],
+)
 async def follow_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Stream one event per state change, the present state first, until indexed, failed or deleted."""
     await gateway.reads.document(tenant, document_id)
@@ -102,7 +111,12 @@ async def follow_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Ga
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
 
 
-@router.get("/v1/documents/{document_id:path}", summary="Look at a document", responses={200: {"model": DocumentView}})
+@router.get(
+    "/v1/documents/{document_id:path}",
+    summary="Look at a document",
+    responses={200: {"model": DocumentView}},
+    dependencies=[needs(Scope.INGEST, Scope.QUERY)],
+)
 async def read_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Return a document's state."""
     return message_reply(await gateway.reads.document(tenant, document_id))
@@ -113,6 +127,7 @@ async def read_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Gate
     status_code=202,
     summary="Delete a document",
     responses={202: {"model": DeleteReceipt}},
+    dependencies=[needs(Scope.INGEST)],
 )
 async def delete_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Delete a document; from the answer on no search and no answer shows it."""

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from services.gateway.bodies import JSON, media_type_of, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
+from services.gateway.principal import Scope, needs
 from services.gateway.tenancy import Tenant
 
 if TYPE_CHECKING:
     from services.gateway.mcp.server import McpServer
 
 # The protocol describes itself to its clients; OpenAPI has no words for it.
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.QUERY)])
 
 
 class McpResponse(Response):
@@ -26,7 +28,7 @@ class McpResponse(Response):
         self._server = server
         self._caller = (tenant, gateway)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Serve the request."""
         await self._server.serve(self._caller, scope, receive, send)
 

@@ -27,13 +27,14 @@ from services.gateway.openai_wire.schemas import (
 from services.gateway.openai_wire.streaming import chunk_events
 from services.gateway.openapi import OPENAI_ERRORS, body_of
 from services.gateway.presence import while_connected
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import json_reply
 from services.gateway.tenancy import Tenant
 from shared.errors import Retryable
 from shared.logs import get_logger
 
 log = get_logger(__name__)
-router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS)
+router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(
