@@ -43,7 +43,7 @@ class RateLimits:
         self._tenant_per_minute = tenant_per_minute
 
     async def take(self, tenant: str, key_id: str | None) -> list[Standing]:
-        """Count a request with every limit that holds for its caller, all at once; without a key there is none for it."""
+        """Count a request with every limit that holds for its caller, all at once; without a key only the tenant."""
         held = self._holding(tenant, key_id)
         if len(held) == 1:
             return [await self._counts.take(*held[0])]
