@@ -7,13 +7,14 @@ from typing import Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from shared.caching.settings import RedisSettings
+from shared.intake_settings import IntakeSettings
 from shared.settings import MIB
 
 DEFAULT_PORT: Final = 8000
 _ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
-class GatewaySettings(RedisSettings):
+class GatewaySettings(RedisSettings, IntakeSettings):
     """What the gateway takes in, holds and waits for."""
 
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
