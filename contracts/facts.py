@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from contracts import subjects
+from contracts import audit, subjects
 from contracts.conversations import MAX_COMMENT_CHARACTERS, Rating
 from contracts.messages import Fact
 
@@ -104,5 +104,13 @@ FACT_TYPES: Final[dict[str, type[Fact]]] = {
     subjects.QUERY_ANSWERED: QueryAnswered,
     subjects.QUERY_FAILED: QueryFailed,
     subjects.FEEDBACK_GIVEN: FeedbackGiven,
+    subjects.AUDIT_KEY_USED: audit.KeyUsed,
+    subjects.AUDIT_AUTH_FAILED: audit.AuthFailed,
+    subjects.AUDIT_KEY_CREATED: audit.KeyCreated,
+    subjects.AUDIT_KEY_REVOKED: audit.KeyRevoked,
+    subjects.AUDIT_DELETED: audit.Deleted,
+    subjects.AUDIT_REPLAYED: audit.LettersReplayed,
+    subjects.AUDIT_DISCARDED: audit.LetterDiscarded,
+    subjects.AUDIT_ADMIN_CALLED: audit.AdminCalled,
 }
 SUBJECT_OF_FACT: Final[dict[type[Fact], str]] = {fact: subject for subject, fact in FACT_TYPES.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts import (
+    audit,
     chunks,
     codec,
     conversations,
@@ -14,6 +15,7 @@ from contracts import (
     errors,
     facts,
     health,
+    keys,
     queries,
     reads,
     reconciliation,
@@ -37,6 +39,7 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.TOLD_TEMPLATE: queries.AnswerEvent,
     subjects.LISTENING_TEMPLATE: queries.StillListening,
     subjects.CONVERSATION_TURNS: conversations.ConversationTurn,
+    subjects.KEYS_CHANGED: keys.KeyChanges,
     **facts.FACT_TYPES,
 }
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
@@ -67,6 +70,11 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.DISCARD_DEAD_LETTER: (dead_letters.DiscardRequest, dead_letters.DiscardReply),
     subjects.READ_TRACE: (traces.TraceQuery, traces.TraceView),
     subjects.READ_TRACES: (traces.TraceListQuery, traces.TracePage),
+    subjects.READ_AUDIT: (audit.AuditQuery, audit.AuditPage),
+    subjects.KEYS_CREATE: (keys.KeyCreate, keys.KeyView),
+    subjects.KEYS_LIST: (keys.KeyListQuery, keys.KeyPage),
+    subjects.KEYS_REVOKE: (keys.KeyRevoke, keys.KeyView),
+    subjects.KEYS_CHANGES: (keys.KeyChangesQuery, keys.KeyChanges),
     subjects.HEALTH: (health.HealthRequest, health.HealthReply),
 }
 HEADERS: Final[dict[str, str]] = {

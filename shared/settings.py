@@ -133,8 +133,9 @@ def load(settings: type[S]) -> S:
 def _refuse(error: ValidationError | OSError) -> int:
     if isinstance(error, ValidationError):
         problem = error.errors(include_url=False, include_input=False)[0]
-        name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
-        sys.stderr.write(f"setting {name} is wrong: {problem['msg'].removeprefix('Value error, ')}\n")
+        name = "_".join(["RAG", *map(str, problem["loc"])]).upper()
+        what = f"setting {name} is wrong" if problem["loc"] else "a setting is missing"
+        sys.stderr.write(f"{what}: {problem['msg'].removeprefix('Value error, ')}\n")
     else:
         sys.stderr.write(f"a RAG_…_FILE setting names a file that cannot be read: {error}\n")
     return EXIT_MISCONFIGURED

@@ -11,9 +11,9 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from services.cli.broker_config import PLATFORM_USER
-from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError
+from shared.access import is_loopback
 from shared.messaging.broker import INBOX_PREFIX, without_credentials
 from shared.settings import PlatformSettings
 

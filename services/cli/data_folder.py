@@ -6,12 +6,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from services.cli.errors import CommandError
+from shared.api_keys import new_pepper
 
 MIB: Final = 1024 * 1024
 MIN_FREE_BYTES: Final = 1024 * MIB
@@ -44,6 +45,11 @@ class DataFolder:
         """Return the file that holds the password of the broker's user `platform`."""
         return self.root / "secrets" / "platform.password"
 
+    @property
+    def pepper_file(self) -> Path:
+        """Return the file that holds the secret which API keys are hashed with."""
+        return self.root / "secrets" / "keys.pepper"
+
     def create(self) -> None:
         """Make the folder, private to its owner; CommandError when it can't be used."""
         try:
@@ -73,6 +79,16 @@ class DataFolder:
         if not self.password_file.exists():
             write_private(self.password_file, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
         return self.password_file.read_text(encoding="utf-8").strip()
+
+    def pepper(self) -> str:
+        """Return the secret which API keys are hashed with, made on first use and readable by the owner only.
+
+        Whoever comes second, `rag up` or `rag keys create`, gets what the first one made.
+        """
+        if not self.pepper_file.exists():
+            with suppress(FileExistsError):
+                make_private(self.pepper_file, new_pepper() + "\n")
+        return self.pepper_file.read_text(encoding="utf-8").strip()
 
     @contextmanager
     def locked(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[int]:
@@ -116,3 +132,15 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     draft.replace(path)
+
+
+def make_private(path: Path, text: str) -> None:
+    """Make a file that only its owner may read, whole or not at all; FileExistsError when there is one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    try:
+        os.link(draft, path)
+    finally:
+        draft.unlink()

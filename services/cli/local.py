@@ -101,6 +101,8 @@ class Launcher:
             self._start(spec, prefixes[spec.name], own)
 
     def _configure_broker(self) -> None:
+        # The gateway reads it from the file.
+        self.plan.data.pepper()
         options = BrokerOptions(
             port=self.plan.ports.broker,
             monitor_port=self.plan.ports.monitor,

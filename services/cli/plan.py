@@ -25,6 +25,7 @@ LANES: Final = "RAG_EMBEDDER_LANES"
 # Whose process keeps the spans of all, unless the caller sends them somewhere else.
 SPAN_STORE: Final = "persistence"
 OTLP_ENDPOINT: Final = "RAG_OTLP_ENDPOINT"
+PEPPER: Final = "RAG_KEY_PEPPER"
 
 Command = Callable[[str], tuple[str, ...]]
 
@@ -108,11 +109,17 @@ class Plan:
 
     def _process(self, member: Member, port: int, given: Mapping[str, str]) -> ProcessSpec:
         host = self.host if member.service == "gateway" else LOOPBACK
-        environment = {**self._environment(given, member.instance, host, port), **member.settings}
+        secrets = self._gateway_secrets() if member.service == "gateway" else {}
+        environment = {**self._environment(given, member.instance, host, port), **secrets, **member.settings}
         url = _http(host, port)
         return ProcessSpec(
             member.name, self.command(member.service), environment, f"{url}/ready", f"{url}/live", member.niceness
         )
+
+    def _gateway_secrets(self) -> dict[str, str]:
+        """Return where the gateway finds what it hashes keys with, unless the caller says so."""
+        named = {PEPPER, f"{PEPPER}_FILE"} & self.environment.keys()
+        return {} if named else {f"{PEPPER}_FILE": str(self.data.pepper_file)}
 
     def _environment(self, given: Mapping[str, str], instance: str, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.

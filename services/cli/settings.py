@@ -2,12 +2,19 @@
 
 from typing import TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from services.cli.errors import CommandError
+from shared.access import auth_modes
 from shared.settings import EmbeddingModelSettings, PlatformSettings
 
 S = TypeVar("S", bound=PlatformSettings)
+
+
+class ClientSettings(PlatformSettings):
+    """Who the commands are to the gateway."""
+
+    api_key: str | None = Field(default=None, repr=False, description="API key of every command that calls a gateway.")
 
 
 class LauncherSettings(EmbeddingModelSettings):
@@ -16,11 +23,22 @@ class LauncherSettings(EmbeddingModelSettings):
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
     database_url: str | None = Field(default=None, description="SQL database; none = SQLite in the data folder.")
 
+    auth: str = Field(default="off", description="Who may call the gateway: keys, jwt, keys,jwt, or off.")
+    key_pepper: str | None = Field(
+        default=None, repr=False, description="Secret that API keys are hashed with; none = one in the data folder."
+    )
+
     up_unresponsive_seconds: float = Field(
         default=60.0,
         ge=0,
         description="`rag up` restarts a process that does not answer, or is not live, for so long (0 = never).",
     )
+
+    @field_validator("auth")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        auth_modes(value)
+        return value
 
     @property
     def has_qdrant_server(self) -> bool:
@@ -40,6 +58,7 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
-        raise CommandError(f"{name}: {problem['msg']}; change or unset it") from None
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise CommandError(f"{name}: {reason}; change or unset it") from None
     except OSError as error:
         raise CommandError(f"a RAG_…_FILE cannot be read: {error.strerror}: {error.filename}") from None

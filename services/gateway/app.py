@@ -7,8 +7,9 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from services.gateway.access import Access, desk_of
 from services.gateway.admission import Admission
-from services.gateway.authentication import Anybody, Authentication, auth_failures
+from services.gateway.authentication import Authentication, auth_failures
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
@@ -36,6 +37,8 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         app.state.gateway = gateway = build_gateway(service, settings)
+        app.state.access = access = Access(service, settings)
+        access.start()
         beside = [
             asyncio.create_task(gateway.pipeline.keep_sampling()),
             asyncio.create_task(gateway.notices.end_with(service.shutting_down)),
@@ -49,6 +52,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
         await gateway.mcp.close()
         await gateway.notices.close()
         await app.state.counts.close()
+        await access.close()
 
     app = FastAPI(
         title="RAG platform",
@@ -78,8 +82,7 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
     app.state.counts = add_rate_limits(app, settings, service.telemetry.meter)
-    anybody = Anybody()
-    app.add_middleware(Authentication, who=lambda: anybody, failures=auth_failures(service.telemetry.meter))
+    app.add_middleware(Authentication, desk=desk_of, failures=auth_failures(service.telemetry.meter))
     app.add_middleware(
         Admission,
         max_requests=settings.gateway_max_requests,

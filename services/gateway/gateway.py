@@ -16,6 +16,7 @@ from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.key_desk import KeyDesk
 from services.gateway.mcp.endpoint import McpEndpoint
 from services.gateway.nats_answers import StoredAnswers
 from services.gateway.nats_asked import LatelyAsked
@@ -52,6 +53,7 @@ class Gateway:
     deletion: Deletion
     dead_letters: DeadLetterDesk
     traces: Traces
+    keys: KeyDesk
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
@@ -106,6 +108,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
         traces=Traces(requester),
+        keys=KeyDesk(requester, pepper=settings.key_pepper, operator_tenant=settings.operator_tenant),
         notices=notices,
         progress=DocumentProgress(
             notices,

@@ -34,6 +34,16 @@ class Principal:
     scopes: frozenset[Scope]
     key_id: str | None = None
 
+    def operates(self, operator_tenant: str) -> bool:
+        """Tell whether the caller runs the platform: an admin of its own tenant, or anybody where nobody is known."""
+        return Scope.ADMIN in self.scopes and (self.key_id is None or self.tenant == operator_tenant)
+
+    def require_operator(self, operator_tenant: str) -> None:
+        """Raise RequestProblem 403 for everybody who does not run the platform."""
+        if not self.operates(operator_tenant):
+            message = f"this is about all tenants and needs an admin key of the tenant {operator_tenant!r}"
+            raise RequestProblem(403, "forbidden", message, extra={"missing_scope": "admin"})
+
     def require(self, *any_of: Scope) -> None:
         """Raise RequestProblem 403 that names the missing scope when the caller has none of those."""
         if self.scopes.isdisjoint(any_of):

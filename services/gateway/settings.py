@@ -1,11 +1,11 @@
 """Settings of the gateway."""
 
-import ipaddress
 import re
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
+from services.gateway.auth_settings import AuthSettings
 from shared.caching.settings import RedisSettings
 from shared.intake_settings import IntakeSettings
 from shared.settings import MIB
@@ -14,14 +14,10 @@ DEFAULT_PORT: Final = 8000
 _ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
-class GatewaySettings(RedisSettings, IntakeSettings):
+class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
     """What the gateway takes in, holds and waits for."""
 
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
-    auth: Literal["off"] = Field(
-        default="off", validate_default=True, description="Who may call; `off` is for the loopback interface only."
-    )
-
     gateway_max_request_bytes: int = Field(
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest body of a request that brings documents."
     )
@@ -153,18 +149,3 @@ class GatewaySettings(RedisSettings, IntakeSettings):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin; it looks like https://app.example or http://localhost:3000")
         return value
-
-    @field_validator("auth")
-    @classmethod
-    def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
-        host = str(info.data.get("host", ""))
-        if value == "off" and not _is_loopback(host):
-            raise ValueError(f"`off` is allowed on the loopback interface only, and RAG_HOST is {host!r}")
-        return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,6 +8,7 @@ from contracts import subjects, topology
 from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, DiscardRequest, ReplayRequest
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence.advisories import MaxDeliveries
+from services.persistence.audit_handlers import serve_audit
 from services.persistence.conversation_handlers import serve_conversations
 from services.persistence.database import open_database
 from services.persistence.early_intake import EarlyIntake, early_intake
@@ -74,7 +75,8 @@ def consume(
     workers = settings.persistence_workers
     intake = EarlyIntake(handlers, service.telemetry.tracer)
     service.consume_raw(topology.INTAKE, intake.on_ingest, workers=workers)
-    on_fact = serve_conversations(service, writer, pool, settings).facts(handlers.on_fact)
+    conversations, audit = serve_conversations(service, writer, pool, settings), serve_audit(service, writer, pool)
+    on_fact = audit.facts(conversations.facts(handlers.on_fact))
     service.consume_raw(topology.PERSISTENCE, on_fact, workers=workers)
     service.consume_raw(topology.DEAD_LETTERS, handlers.on_dead_letter, workers=RARE_WORKERS)
     service.consume(topology.ADVISORIES, MaxDeliveries, handlers.on_advisory, workers=RARE_WORKERS)

@@ -11,6 +11,7 @@ from services.persistence.audit_reads import highest_revision
 from services.persistence.events import DocumentEvent
 from services.persistence.handlers import announce
 from services.persistence.index_requests import IndexRequests
+from services.persistence.key_handlers import serve_keys
 from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_progress import NatsProgress
 from services.persistence.nats_streams import NatsStreams
@@ -45,7 +46,8 @@ async def maintaining(
         stopping=lambda: service.health.waiting_for == "shutdown",
     )
     service.health.checks["revisions"] = guard.check
-    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch()]
+    keys = serve_keys(service, writer, pool)
+    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch(), keys.run()]
     if settings.persistence_reconcile_interval_seconds:
         works.append(reconciling.run())
     tasks = [asyncio.create_task(work) for work in works]

@@ -11,7 +11,7 @@ from contracts.retrieval import ReindexReply, ReindexRequest
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
-from services.gateway.principal import Scope, needs
+from services.gateway.principal import Caller, Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.schemas import (
     CollectionDeleteReceipt,
@@ -72,8 +72,9 @@ async def read_pipeline(gateway: GatewayOf) -> Response:
     responses={200: {"model": ReindexReply}},
     dependencies=[needs(Scope.ADMIN)],
 )
-async def reindex(request: Request, gateway: GatewayOf) -> Response:
+async def reindex(request: Request, caller: Caller, gateway: GatewayOf) -> Response:
     """Return where the reindexing stands after the step; `rag reindex` does all of them."""
+    caller.require_operator(gateway.settings.operator_tenant)
     step = await read_json(request, ReindexRequest)
     return message_reply(await gateway.patient_requester.ask(subjects.INDEX_REINDEX, step, ReindexReply))
 
@@ -86,8 +87,9 @@ async def reindex(request: Request, gateway: GatewayOf) -> Response:
     responses={200: {"model": ReconcileReply}},
     dependencies=[needs(Scope.ADMIN)],
 )
-async def reconcile(request: Request, gateway: GatewayOf) -> Response:
+async def reconcile(request: Request, caller: Caller, gateway: GatewayOf) -> Response:
     """Return what the step found and repaired; `rag doctor --reconcile` does all of them."""
+    caller.require_operator(gateway.settings.operator_tenant)
     step = await read_json(request, ReconcileRequest)
     return message_reply(await gateway.patient_requester.ask(subjects.RECONCILE, step, ReconcileReply))
 

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from services.cli.data_folder import DataFolder
+from services.cli.local import Ready
 from services.cli.plan import STOP_ORDER, Plan, service_of
 from services.cli.ports import Ports
+from services.cli.ready_block import ready_lines
 from services.cli.scaling import SERVICES, parse_scale
 
 ENVIRONMENT = {"PATH": "/bin", "RAG_NATS_URL": "nats://elsewhere", "RAG_QDRANT_URL": "http://q", "RAG_PORT": "1"}
@@ -66,6 +70,13 @@ def test_no_process_is_told_the_password_itself() -> None:
     assert not any("RAG_NATS_PASSWORD" in spec.environment for spec in plan().services())
 
 
+def test_the_gateway_alone_is_told_where_the_secret_of_keys_lies_unless_the_caller_gives_one() -> None:
+    told = [spec.name for spec in plan().services() if "RAG_KEY_PEPPER_FILE" in spec.environment]
+    assert told == ["gateway"]
+    own = plan(RAG_KEY_PEPPER="p" * 32).services()[0].environment
+    assert "RAG_KEY_PEPPER_FILE" not in own
+
+
 def test_the_time_to_drain_is_the_callers_when_given() -> None:
     assert plan().services()[0].environment["RAG_DRAIN_SECONDS"] == "8"
     assert plan(RAG_DRAIN_SECONDS="60").services()[0].environment["RAG_DRAIN_SECONDS"] == "60"
@@ -89,3 +100,9 @@ def test_every_service_sends_its_spans_to_the_first_persistence_unless_the_calle
     assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in specs} == {wanted}
     elsewhere = plan(RAG_OTLP_ENDPOINT="http://collector:4318").services()
     assert {spec.environment["RAG_OTLP_ENDPOINT"] for spec in elsewhere} == {"http://collector:4318"}
+
+
+@pytest.mark.parametrize(("auth", "said"), [("jwt", False), ("keys", True), ("keys,jwt", True), ("off", False)])
+def test_who_needs_a_key_is_told_how_to_make_the_first_one(auth: str, said: bool) -> None:
+    lines = ready_lines(plan(RAG_AUTH=auth), Ready(pids={}, seconds=1.0))
+    assert ("  keys      rag keys create --data /data" in lines) == said
