@@ -14,6 +14,7 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -31,6 +32,9 @@ MAX_METADATA_TEXT_CHARACTERS: Final = 4_096
 MAX_METADATA_LIST_ITEMS: Final = 64
 MAX_METADATA_TOTAL_CHARACTERS: Final = 16_384
 MAX_METADATA_INTEGER: Final = 2**63 - 1
+
+# The validation context that says whether documents may be fetched.
+FETCH_URLS: Final = "fetch_urls"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _METADATA_NAME: Final = re.compile(r"^[^\x00-\x1f\x7f.\[\]\"\ud800-\udfff]{1,128}$")
@@ -104,7 +108,10 @@ def _size_of(value: MetadataValue) -> int:
 
 
 class DocumentInput(Message):
-    """A document as a producer describes it: exactly one of `text`, `content`, `object`."""
+    """A document as a producer describes it: exactly one of `text`, `content`, `object`.
+
+    Where fetching is on, none of them and an https `uri` stand for what is found there.
+    """
 
     id: DocumentId | None = None
     collection: CollectionName = DEFAULT_COLLECTION
@@ -135,6 +142,11 @@ class DocumentInput(Message):
     def content_fields(self) -> list[str]:
         """Return the names of the content fields that are given."""
         return [name for name in ("text", "content", "object") if getattr(self, name) is not None]
+
+    @property
+    def is_fetched(self) -> bool:
+        """Tell whether the content is what is found at `uri`."""
+        return not self.content_fields and self.uri is not None and self.uri.lower().startswith("https://")
 
     def derived_id(self) -> str:
         """Return the document's id: its own, else one derived from `uri`, else from the content.
@@ -171,11 +183,12 @@ def _check_collection(message: DocumentInput) -> None:
 
 
 class UpsertInput(DocumentInput):
-    """A document to index, as the HTTP API takes it."""
+    """A document to index, as the HTTP API takes it; the context `fetch_urls` allows that its content is fetched."""
 
     @model_validator(mode="after")
-    def _one_content(self) -> Self:
-        _check_content(self)
+    def _one_content(self, info: ValidationInfo) -> Self:
+        if not (self.is_fetched and info.context and info.context.get(FETCH_URLS)):
+            _check_content(self)
         return self
 
 
@@ -187,7 +200,9 @@ class IngestMessage(DocumentInput):
     @model_validator(mode="after")
     def _fits_operation(self) -> Self:
         if self.op == "upsert":
-            _check_content(self)
+            # Whether anything is fetched is a setting, which only the parser knows.
+            if not self.is_fetched:
+                _check_content(self)
         elif self.op == "delete_collection":
             _check_collection(self)
         elif self.id is None and self.uri is None:

@@ -77,6 +77,15 @@ class PlatformSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the service's HTTP server binds to.")
     port: int = Field(default=0, ge=0, le=65535, description="Port of the service's HTTP server (0 = any free one).")
+    http_max_head_bytes: int = Field(
+        default=64 * 1024,
+        ge=4_096,
+        le=MIB,
+        description="Size of a request's head, its address included; beyond it 431.",
+    )
+    http_head_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="Time for the head of a request; then its connection is closed."
+    )
     data_dir: Path = Field(default=PROJECT_ROOT / ".rag", description="Folder of everything that is stored locally.")
     models_dir: Path = Field(default=PROJECT_ROOT / ".models", description="Folder of the pinned models.")
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Replica name.")

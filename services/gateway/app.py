@@ -13,9 +13,11 @@ from services.gateway.authentication import Authentication, auth_failures
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
+from services.gateway.hardening import add_cors
 from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
+from services.gateway.rate_limiting import add_rate_limits
 from services.gateway.routes import ROUTERS, contracts
 from services.gateway.settings import GatewaySettings
 from shared.health import health_routes
@@ -49,6 +51,7 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
                 await task
         await gateway.mcp.close()
         await gateway.notices.close()
+        await app.state.counts.close()
         await access.close()
 
     app = FastAPI(
@@ -78,6 +81,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
+    app.state.counts = add_rate_limits(app, settings, service.telemetry.meter)
     app.add_middleware(Authentication, desk=desk_of, failures=auth_failures(service.telemetry.meter))
     app.add_middleware(
         Admission,
@@ -95,6 +99,7 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
         linger_seconds=settings.gateway_linger_seconds,
     )
     app.add_middleware(McpRefusals)
+    add_cors(app, settings.cors_origins)
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
 
 

@@ -10,6 +10,7 @@ from contracts.retrieval import REINDEX_STEP_SECONDS
 from contracts.topology import TURNS
 from services.gateway.answer_streams import AnswerStreams
 from services.gateway.answers import Questions
+from services.gateway.caller_seats import CallerSeats
 from services.gateway.components import Components
 from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
@@ -77,7 +78,11 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
-    seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
+    seats = CallerSeats(
+        settings.gateway_max_waiting,
+        "too many callers wait at the same time",
+        per_caller=settings.gateway_max_waiting_per_key,
+    )
     answer_streams = AnswerStreams(
         StoredAnswers(client, pending),
         seats,

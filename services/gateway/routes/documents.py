@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from contracts.documents import CollectionName, DocumentId
+from contracts.documents import FETCH_URLS, CollectionName, DocumentId
 from contracts.reads import DocumentListQuery, DocumentStatus, DocumentView
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
@@ -139,7 +139,7 @@ async def delete_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Ga
 async def _send_json(
     request: Request, tenant: str, gateway: Gateway, key: IdempotencyKey | None, wait_s: float
 ) -> list[Receipt]:
-    body = await read_json(request, DocumentsBody)
+    body = await read_json(request, DocumentsBody, {FETCH_URLS: gateway.settings.fetch_urls == "on"})
     size_bytes = len(await request.body())
     sent = await run_sized(size_bytes, submissions(gateway, key).of_documents, body.documents)
     return await send(gateway, tenant, sent, key, wait_s)
