@@ -9,6 +9,7 @@ TEST_WORKERS ?= 3
 ARGS ?=
 LOCK_ARGS ?=
 EXAMPLES ?= 3000
+FUZZ ?= 200
 
 # Any Python from 3.6 on can start set-up, which then looks for a suitable one or takes PYTHON=...
 SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v "$$PYTHON") || \
@@ -59,6 +60,10 @@ test-unit: .set-up-dev ## Run the tests that need no server
 test-convergence: .set-up-dev ## Far more interleavings of writes, crashes and repetitions, some 5 minutes (EXAMPLES=3000)
 	@RAG_TEST_EXAMPLES=$(EXAMPLES) exec $(BIN)/python -m pytest tests/unit/convergence tests/integration/test_persistence_convergence.py --timeout 0 $(PYTEST_ARGS)
 
+.PHONY: fuzz
+fuzz: .set-up-dev ## Many more hostile requests and messages, other ones every time, some 15 minutes (FUZZ=200)
+	@RAG_TEST_FUZZ_EXAMPLES=$(FUZZ) exec $(BIN)/python -m pytest tests/e2e/test_hostile_input.py --timeout 0 $(PYTEST_ARGS)
+
 .PHONY: chaos
 chaos: .set-up-dev ## Kill and freeze every process under load and see that nothing is lost, some 20 minutes (ARGS="--seed 7")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
@@ -97,7 +102,7 @@ bench-telemetry: .set-up-dev ## What traces and metrics cost a search, some 4 mi
 ##@ Check
 
 .PHONY: check
-check: fmt-check lint types imports contracts-check observability-check spell ## Run every check below
+check: fmt-check lint types imports contracts-check observability-check spell supply ## Run every check below
 
 .PHONY: fmt-check
 fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
@@ -126,6 +131,10 @@ observability-check: .set-up-dev ## Alerts, runbooks and dashboards (promtool an
 spell: .set-up-dev ## Spelling
 	@$(BIN)/codespell
 
+.PHONY: supply
+supply: .set-up-dev ## Known vulnerabilities, secrets, risky code, licences (fetches its tools once)
+	@$(BIN)/python -m deploy.supply
+
 ##@ Change
 
 .PHONY: fix
@@ -146,6 +155,11 @@ lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	@$(LOCK) --group llm --output-file requirements/llm.txt
+	@$(LOCK) --group tools --output-file requirements/tools.txt
+
+.PHONY: sbom
+sbom: .set-up-dev ## Write sbom.cdx.json, what the platform is made of (CycloneDX)
+	@$(BIN)/python -m deploy.supply sbom
 
 .PHONY: clean
 clean: ## Remove .venv and caches; models and data stay

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from contracts.documents import Metadata
-from contracts.messages import Message
+from contracts.messages import Count, Message, Revision
 
 MAX_CHUNKS_PER_BATCH: Final = 64
+MAX_DIMENSION: Final = 65_536
 _POINT_NAMESPACE: Final = uuid.UUID("6a8f0c52-6f0e-5d0c-9a3c-2b7d2f6f1a10")
 
 
@@ -24,25 +25,25 @@ class DocumentPart(Message):
 
     tenant: str
     document_id: str
-    revision: int = Field(ge=1)
+    revision: Revision
     collection: str
     title: str | None = None
     uri: str | None = None
     metadata: Metadata = Field(default_factory=dict)
-    batch: int = Field(ge=0)
+    batch: Count
 
 
 class ChunkText(Message):
     """One chunk: `text` is verbatim; `prefix` (title, heading path) is embedded in front of it, but never quoted."""
 
-    ordinal: int = Field(ge=0)
+    ordinal: Count
     chunk_id: str
     text: str
     prefix: str = ""
-    page: int | None = None
+    page: Count | None = None
     heading_path: tuple[str, ...] = ()
-    char_start: int = 0
-    char_end: int = 0
+    char_start: Count = 0
+    char_end: Count = 0
 
     @property
     def embedded_text(self) -> str:
@@ -75,5 +76,5 @@ class ChunksEmbedded(DocumentPart):
 
     model: str
     next_model: str | None = None
-    dimension: int = Field(ge=1)
+    dimension: int = Field(ge=1, le=MAX_DIMENSION)
     chunks: list[EmbeddedChunk] = Field(min_length=1, max_length=MAX_CHUNKS_PER_BATCH)

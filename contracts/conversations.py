@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from contracts.messages import Message
-from contracts.queries import Citation
+from contracts.messages import Message, Sequence
+from contracts.queries import ID_PATTERN, Citation
 
 NEW_CONVERSATION: Final = "new"
 MAX_LISTED: Final = 500
@@ -17,7 +17,7 @@ MAX_TURNS_LISTED: Final = 100
 MAX_PAST_TURNS: Final = 20
 MAX_COMMENT_CHARACTERS: Final = 4_000
 
-ConversationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ConversationId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 QueryId = ConversationId
 Rating = Literal["up", "down"]
 
@@ -32,7 +32,7 @@ class ConversationTurn(Message):
     tenant: str
     conversation_id: ConversationId
     query_id: str
-    version: int = Field(ge=0)
+    version: Sequence
     question: str
     stand_alone: str | None = None
     answer: str

@@ -4,14 +4,13 @@ from typing import Final, Literal
 
 from pydantic import AwareDatetime, Field
 
-from contracts.messages import Message
+from contracts.messages import MAX_SEQUENCE, Message, Sequence
 
 MAX_LISTED: Final = 500
 # Bounds the time of one request; who wants more sends several.
 MAX_REPLAYED: Final = 20
 # What consumers and codes are called.
 NAME_PATTERN: Final = r"^[A-Za-z0-9._-]{1,100}$"
-MAX_SEQUENCE: Final = 2**63 - 1
 
 ReplayStatus = Literal["replayed", "refused", "missing", "failed"]
 
@@ -81,7 +80,7 @@ class ReplayRequest(Message):
     """Have letters sent again, in this order."""
 
     tenant: str
-    seqs: list[int] = Field(min_length=1, max_length=MAX_REPLAYED)
+    seqs: list[Sequence] = Field(min_length=1, max_length=MAX_REPLAYED)
 
 
 class ReplayOutcome(Message):

@@ -14,11 +14,13 @@ from pydantic import (
     StrictBool,
     StrictFloat,
     StrictInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from contracts.messages import Message
+from contracts.subjects import DEAD_OBJECT_PREFIX
 
 DEFAULT_COLLECTION: Final = "default"
 COLLECTION_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -30,6 +32,9 @@ MAX_METADATA_TEXT_CHARACTERS: Final = 4_096
 MAX_METADATA_LIST_ITEMS: Final = 64
 MAX_METADATA_TOTAL_CHARACTERS: Final = 16_384
 MAX_METADATA_INTEGER: Final = 2**63 - 1
+
+# The validation context that says whether documents may be fetched.
+FETCH_URLS: Final = "fetch_urls"
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _METADATA_NAME: Final = re.compile(r"^[^\x00-\x1f\x7f.\[\]\"\ud800-\udfff]{1,128}$")
@@ -45,6 +50,13 @@ def _printable(value: str) -> str:
 def _encodable(value: str) -> str:
     if _LONE_SURROGATE.search(value):
         raise ValueError("holds a lone surrogate, which no UTF-8 text can")
+    return value
+
+
+def _upload(value: str) -> str:
+    """Refuse what lies in the same bucket but is no upload: the payloads of dead letters, which any tenant's may be."""
+    if value.startswith(DEAD_OBJECT_PREFIX):
+        raise ValueError(f"must be an upload; what begins with {DEAD_OBJECT_PREFIX} is none")
     return value
 
 
@@ -96,7 +108,10 @@ def _size_of(value: MetadataValue) -> int:
 
 
 class DocumentInput(Message):
-    """A document as a producer describes it: exactly one of `text`, `content`, `object`."""
+    """A document as a producer describes it: exactly one of `text`, `content`, `object`.
+
+    Where fetching is on, none of them and an https `uri` stand for what is found there.
+    """
 
     id: DocumentId | None = None
     collection: CollectionName = DEFAULT_COLLECTION
@@ -104,7 +119,7 @@ class DocumentInput(Message):
     uri: Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_printable)] | None = None
     text: PlainText | None = None
     content: Annotated[str, BeforeValidator(_base64), Field(description="base64")] | None = None
-    object: Annotated[str, Field(pattern=OBJECT_NAME_PATTERN)] | None = None
+    object: Annotated[str, Field(pattern=OBJECT_NAME_PATTERN), AfterValidator(_upload)] | None = None
     media_type: Annotated[str, Field(pattern=MEDIA_TYPE_PATTERN, max_length=255)] | None = None
     filename: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None = None
     metadata: Metadata = Field(default_factory=dict)
@@ -127,6 +142,11 @@ class DocumentInput(Message):
     def content_fields(self) -> list[str]:
         """Return the names of the content fields that are given."""
         return [name for name in ("text", "content", "object") if getattr(self, name) is not None]
+
+    @property
+    def is_fetched(self) -> bool:
+        """Tell whether the content is what is found at `uri`."""
+        return not self.content_fields and self.uri is not None and self.uri.lower().startswith("https://")
 
     def derived_id(self) -> str:
         """Return the document's id: its own, else one derived from `uri`, else from the content.
@@ -163,11 +183,12 @@ def _check_collection(message: DocumentInput) -> None:
 
 
 class UpsertInput(DocumentInput):
-    """A document to index, as the HTTP API takes it."""
+    """A document to index, as the HTTP API takes it; the context `fetch_urls` allows that its content is fetched."""
 
     @model_validator(mode="after")
-    def _one_content(self) -> Self:
-        _check_content(self)
+    def _one_content(self, info: ValidationInfo) -> Self:
+        if not (self.is_fetched and info.context and info.context.get(FETCH_URLS)):
+            _check_content(self)
         return self
 
 
@@ -179,7 +200,9 @@ class IngestMessage(DocumentInput):
     @model_validator(mode="after")
     def _fits_operation(self) -> Self:
         if self.op == "upsert":
-            _check_content(self)
+            # Whether anything is fetched is a setting, which only the parser knows.
+            if not self.is_fetched:
+                _check_content(self)
         elif self.op == "delete_collection":
             _check_collection(self)
         elif self.id is None and self.uri is None:

@@ -4,16 +4,16 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from contracts import subjects
+from contracts import audit, subjects
 from contracts.conversations import MAX_COMMENT_CHARACTERS, Rating
-from contracts.messages import Fact
+from contracts.messages import MAX_COUNT, Count, Fact, Revision, Sequence
 
 
 class DocumentFact(Fact):
     """A fact about one revision of one document."""
 
     document_id: str
-    revision: int = Field(ge=1)
+    revision: Revision
 
 
 class DocumentAccepted(DocumentFact):
@@ -26,9 +26,9 @@ class DocumentAccepted(DocumentFact):
 class DocumentParsed(DocumentFact):
     """The text is extracted and every batch of its chunks is on its way."""
 
-    batches: int = Field(ge=1)
-    chunks: int = Field(ge=1)
-    characters: int = Field(ge=0)
+    batches: int = Field(ge=1, le=MAX_COUNT)
+    chunks: int = Field(ge=1, le=MAX_COUNT)
+    characters: Sequence
     media_type: str
     title: str | None = None
 
@@ -36,21 +36,21 @@ class DocumentParsed(DocumentFact):
 class ChunksIndexed(DocumentFact):
     """One batch of chunks is in the index."""
 
-    batch: int = Field(ge=0)
-    chunks: int = Field(ge=1)
+    batch: Count
+    chunks: int = Field(ge=1, le=MAX_COUNT)
 
 
 class DocumentIndexed(DocumentFact):
     """Every chunk of this revision is in the index; older revisions may go."""
 
     collection: str
-    chunks: int = Field(ge=1)
+    chunks: int = Field(ge=1, le=MAX_COUNT)
 
 
 class DocumentSuperseded(DocumentFact):
     """`revision` is outdated: whatever of it reaches the index must go."""
 
-    current_revision: int
+    current_revision: Revision
 
 
 class DocumentDeleted(DocumentFact):
@@ -104,5 +104,13 @@ FACT_TYPES: Final[dict[str, type[Fact]]] = {
     subjects.QUERY_ANSWERED: QueryAnswered,
     subjects.QUERY_FAILED: QueryFailed,
     subjects.FEEDBACK_GIVEN: FeedbackGiven,
+    subjects.AUDIT_KEY_USED: audit.KeyUsed,
+    subjects.AUDIT_AUTH_FAILED: audit.AuthFailed,
+    subjects.AUDIT_KEY_CREATED: audit.KeyCreated,
+    subjects.AUDIT_KEY_REVOKED: audit.KeyRevoked,
+    subjects.AUDIT_DELETED: audit.Deleted,
+    subjects.AUDIT_REPLAYED: audit.LettersReplayed,
+    subjects.AUDIT_DISCARDED: audit.LetterDiscarded,
+    subjects.AUDIT_ADMIN_CALLED: audit.AdminCalled,
 }
 SUBJECT_OF_FACT: Final[dict[type[Fact], str]] = {fact: subject for subject, fact in FACT_TYPES.items()}

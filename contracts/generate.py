@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas and the AsyncAPI document from the message classes; `--check` compares them."""
+"""Writes the JSON Schemas, the AsyncAPI document and the broker's users from the code; `--check` compares them."""
 
 import json
 import sys
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from contracts import (
+    audit,
+    broker_users,
     chunks,
     codec,
     conversations,
@@ -14,6 +16,7 @@ from contracts import (
     errors,
     facts,
     health,
+    keys,
     queries,
     reads,
     reconciliation,
@@ -27,6 +30,7 @@ from contracts.messages import Message
 FOLDER: Final = Path(__file__).resolve().parent
 SCHEMAS: Final = FOLDER / "schemas"
 ASYNCAPI: Final = FOLDER / "asyncapi.json"
+BROKER_USERS: Final = FOLDER.parent / "deploy" / "nats" / "users.conf"
 
 PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.INGEST_TEMPLATE: documents.IngestMessage,
@@ -37,6 +41,7 @@ PUBLISHED: Final[dict[str, type[Message]]] = {
     subjects.TOLD_TEMPLATE: queries.AnswerEvent,
     subjects.LISTENING_TEMPLATE: queries.StillListening,
     subjects.CONVERSATION_TURNS: conversations.ConversationTurn,
+    subjects.KEYS_CHANGED: keys.KeyChanges,
     **facts.FACT_TYPES,
 }
 REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
@@ -67,6 +72,11 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.DISCARD_DEAD_LETTER: (dead_letters.DiscardRequest, dead_letters.DiscardReply),
     subjects.READ_TRACE: (traces.TraceQuery, traces.TraceView),
     subjects.READ_TRACES: (traces.TraceListQuery, traces.TracePage),
+    subjects.READ_AUDIT: (audit.AuditQuery, audit.AuditPage),
+    subjects.KEYS_CREATE: (keys.KeyCreate, keys.KeyView),
+    subjects.KEYS_LIST: (keys.KeyListQuery, keys.KeyPage),
+    subjects.KEYS_REVOKE: (keys.KeyRevoke, keys.KeyView),
+    subjects.KEYS_CHANGES: (keys.KeyChangesQuery, keys.KeyChanges),
     subjects.HEALTH: (health.HealthRequest, health.HealthReply),
 }
 HEADERS: Final[dict[str, str]] = {
@@ -95,7 +105,7 @@ def schema_of(model: type[Message]) -> dict[str, Any]:
 def generated_files() -> dict[Path, str]:
     """Return the path and content of every generated file."""
     files = {SCHEMAS / f"{model.__name__}.json": _dump(schema_of(model)) for model in message_types()}
-    return {**files, ASYNCAPI: _dump(asyncapi_document())}
+    return {**files, ASYNCAPI: _dump(asyncapi_document()), BROKER_USERS: broker_users.users_file()}
 
 
 def asyncapi_document() -> dict[str, Any]:
@@ -193,19 +203,19 @@ def outdated() -> list[str]:
     """Return what differs between the committed files and the classes, one line each."""
     wanted = generated_files()
     found = [
-        f"{path.relative_to(FOLDER)} is not current"
+        f"{path.relative_to(FOLDER.parent)} is not current"
         for path, content in wanted.items()
         if not path.exists() or path.read_text(encoding="utf-8") != content
     ]
     strays = [path for path in SCHEMAS.glob("*.json") if path not in wanted]
-    return found + [f"{path.relative_to(FOLDER)} belongs to no message" for path in strays]
+    return found + [f"{path.relative_to(FOLDER.parent)} belongs to no message" for path in strays]
 
 
 def write() -> None:
     """Write every generated file and remove what no message stands behind."""
     wanted = generated_files()
-    SCHEMAS.mkdir(exist_ok=True)
     for path, content in wanted.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     for path in SCHEMAS.glob("*.json"):
         if path not in wanted:
@@ -219,7 +229,7 @@ def main(arguments: list[str]) -> int:
         return 0
     problems = outdated()
     for line in problems:
-        sys.stderr.write(f"contracts/{line}; run `make contracts`\n")
+        sys.stderr.write(f"{line}; run `make contracts`\n")
     return 1 if problems else 0
 
 

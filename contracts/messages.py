@@ -1,8 +1,16 @@
 """The base of every message: frozen, tolerant of fields it does not know."""
 
 from datetime import UTC, datetime
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+
+# What streams number their messages with, and what every database and index can hold.
+MAX_SEQUENCE: Final = 2**63 - 1
+MAX_COUNT: Final = 2**31 - 1
+Sequence = Annotated[int, Field(ge=0, le=MAX_SEQUENCE)]
+Revision = Annotated[int, Field(ge=1, le=MAX_SEQUENCE)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 def now() -> datetime:

@@ -10,10 +10,12 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from contracts.documents import CollectionName
-from contracts.messages import Message, now
+from contracts.messages import MAX_COUNT, Message, Revision, now
 
 AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
+# Of questions and conversations.
+ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 MAX_HISTORY_TURNS: Final = 20
 MAX_TURN_CHARACTERS: Final = 8_000
 
@@ -33,11 +35,11 @@ class AskQuestion(Message):
     """
 
     tenant: str
-    query_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    query_id: str = Field(pattern=ID_PATTERN)
     question: str = Field(min_length=1)
     collection: CollectionName | None = None
     mode: Literal["rag", "agent"] = "rag"
-    conversation_id: str | None = None
+    conversation_id: str | None = Field(default=None, pattern=ID_PATTERN)
     asked_at: datetime = Field(default_factory=now)
     top_k: int = Field(default=10, ge=1, le=100)
     filter: dict[str, Any] | None = None
@@ -54,7 +56,7 @@ class StillListening(Message):
 class Citation(Message):
     """Where a claim comes from; `quote` is a verbatim part of the cited chunk."""
 
-    n: int = Field(ge=1)
+    n: int = Field(ge=1, le=MAX_COUNT)
     document_id: str
     chunk_id: str
     title: str | None = None
@@ -66,7 +68,7 @@ class AnswerEvent(Message):
     """One event of an answer; `data` depends on `type`."""
 
     query_id: str
-    sequence: int = Field(ge=1)
+    sequence: Revision
     type: AnswerEventType
     data: dict[str, Any] = Field(default_factory=dict)
 

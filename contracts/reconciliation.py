@@ -5,7 +5,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from contracts.documents import CollectionName
-from contracts.messages import Message
+from contracts.messages import Count, Message, Sequence
 
 # A page must fit the broker's payload limit with ids of 256 characters, four bytes each.
 MAX_REVISIONS_PER_PAGE: Final = 500
@@ -21,7 +21,7 @@ Outcome = Literal["repaired", "send_again", "open", "in_flight"]
 class RevisionsRequest(Message):
     """Ask what the index holds of all tenants with a revision above `after`, looking at about `limit` points."""
 
-    after: int = Field(default=0, ge=0)
+    after: Sequence = 0
     limit: int = Field(default=MAX_REVISIONS_PER_PAGE, ge=1, le=MAX_REVISIONS_PER_PAGE)
 
 
@@ -30,8 +30,8 @@ class StoredRevision(Message):
 
     tenant: str
     document_id: str
-    revision: int
-    points: int = 0
+    revision: Sequence
+    points: Count = 0
 
 
 class RevisionsReply(Message):
@@ -59,8 +59,8 @@ class IndexFence(Message):
     tenant: str
     document_id: str | None = None
     collection: CollectionName | None = None
-    visible: int = Field(default=0, ge=0)
-    floor: int = Field(default=0, ge=0)
+    visible: Sequence = 0
+    floor: Sequence = 0
 
     @model_validator(mode="after")
     def _one_owner(self) -> Self:

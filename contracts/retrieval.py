@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from contracts.documents import CollectionName, Metadata
-from contracts.messages import Message
+from contracts.messages import Count, Message, Revision
 
 SearchMode = Literal["hybrid", "dense", "sparse"]
 MAX_TEXTS_PER_REQUEST: Final = 64
@@ -66,10 +66,10 @@ class PassagesRequest(Message):
     document_id: str = Field(min_length=1, max_length=256)
     collection: CollectionName | None = None
     filter: dict[str, Any] | None = None
-    first_page: int | None = Field(default=None, ge=0)
-    last_page: int | None = Field(default=None, ge=0)
-    first_ordinal: int = Field(default=0, ge=0)
-    last_ordinal: int | None = Field(default=None, ge=0)
+    first_page: Count | None = None
+    last_page: Count | None = None
+    first_ordinal: Count = 0
+    last_ordinal: Count | None = None
     max_bytes: int = Field(default=32_768, ge=1, le=524_288)
 
 
@@ -122,7 +122,7 @@ class FenceRequest(Message):
 
     tenant: str
     document_id: str
-    floor: int = Field(ge=1)
+    floor: Revision
 
 
 class FenceReply(Message):

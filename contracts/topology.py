@@ -108,6 +108,7 @@ PERSISTENCE: Final = Consumer(
         subjects.QUERY_ANSWERED,
         subjects.QUERY_FAILED,
         subjects.FEEDBACK_GIVEN,
+        subjects.AUDIT_ALL,
     ),
     max_ack_pending=512,
     linger_seconds=BULK_LINGER_SECONDS,

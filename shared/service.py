@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
+from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -73,14 +74,7 @@ class Service:
         self._reliability = Reliability(self.telemetry.tracer, self.metrics)
         self.ending = Ending(settings.drain_seconds)
         self.shutting_down = self.ending.begun
-        self._broker = build_broker(
-            settings,
-            name,
-            on_closed=self._closed,
-            on_reconnected=self._reconnected,
-            closing=self.ending.begun.is_set,
-            middlewares=(self._reliability,),
-        )
+        self._broker = self._build_broker()
         self._consumers: list[Consumer] = []
         self._draining: Draining | None = None
         self._consumption: Consumption | None = None
@@ -90,6 +84,20 @@ class Service:
         self._drained = False
         self.failed_start: int | None = None
         self.failed = False
+
+    def _build_broker(self) -> NatsBroker:
+        try:
+            return build_broker(
+                self.settings,
+                self.name,
+                on_closed=self._closed,
+                on_reconnected=self._reconnected,
+                closing=self.ending.begun.is_set,
+                middlewares=(self._reliability,),
+            )
+        except Misconfigured as error:
+            # Nothing runs yet whose start could fail.
+            raise SystemExit(_explain_failed_start(error)) from None
 
     async def connect(self) -> None:
         """Connect to the broker; Unavailable when it can't be reached in time."""

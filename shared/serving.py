@@ -19,6 +19,7 @@ from starlette.routing import Route
 from shared.ending import CLOSING_SECONDS, LastBound
 from shared.error_reports import configure_error_reports
 from shared.health import health_routes
+from shared.http_protocol import bounded_protocol
 from shared.logs import configure_logging
 from shared.service import EXIT_START_FAILED, Lifespan, Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -83,6 +84,7 @@ def serve(app: Starlette, service: Service) -> None:
         StartBeside(app, service),
         host=settings.host,
         port=settings.port,
+        http=bounded_protocol(max_head_bytes=settings.http_max_head_bytes, head_seconds=settings.http_head_seconds),
         log_config=None,
         access_log=False,
         server_header=False,

@@ -45,6 +45,19 @@ class PlatformSettings(BaseSettings):
     nats_url: str = Field(default="nats://127.0.0.1:4222", description="Broker addresses, comma separated.")
     nats_user: str | None = Field(default=None, description="Broker user.")
     nats_password: str | None = Field(default=None, repr=False, description="Broker password.")
+    nats_inbox_prefix: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]+$",
+        description="Where replies are read; none = `_INBOX_` and the name of the broker user.",
+    )
+    nats_tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the broker's certificate; none = the system's."
+    )
+    nats_tls_cert: Path | None = Field(default=None, description="PEM file of our own certificate, for mutual TLS.")
+    nats_tls_key: Path | None = Field(default=None, description="PEM file of the key of our own certificate.")
+    nats_tls_first: bool = Field(
+        default=True, description="TLS begins before the broker speaks, as its `handshake_first` has it."
+    )
     nats_replicas: int = Field(default=1, ge=1, le=5, description="Replicas of every stream (3 on a cluster).")
     nats_connect_seconds: float = Field(
         default=120.0, gt=0, description="How long to try to reach the broker at start."
@@ -64,6 +77,15 @@ class PlatformSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address the service's HTTP server binds to.")
     port: int = Field(default=0, ge=0, le=65535, description="Port of the service's HTTP server (0 = any free one).")
+    http_max_head_bytes: int = Field(
+        default=64 * 1024,
+        ge=4_096,
+        le=MIB,
+        description="Size of a request's head, its address included; beyond it 431.",
+    )
+    http_head_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="Time for the head of a request; then its connection is closed."
+    )
     data_dir: Path = Field(default=PROJECT_ROOT / ".rag", description="Folder of everything that is stored locally.")
     models_dir: Path = Field(default=PROJECT_ROOT / ".models", description="Folder of the pinned models.")
     instance: str = Field(default_factory=lambda: f"{socket.gethostname()}-{os.getpid()}", description="Replica name.")
@@ -152,8 +174,9 @@ def load(settings: type[S]) -> S:
 def _refuse(error: ValidationError | OSError) -> int:
     if isinstance(error, ValidationError):
         problem = error.errors(include_url=False, include_input=False)[0]
-        name = "RAG_" + "_".join(map(str, problem["loc"])).upper()
-        sys.stderr.write(f"setting {name} is wrong: {problem['msg'].removeprefix('Value error, ')}\n")
+        name = "_".join(["RAG", *map(str, problem["loc"])]).upper()
+        what = f"setting {name} is wrong" if problem["loc"] else "a setting is missing"
+        sys.stderr.write(f"{what}: {problem['msg'].removeprefix('Value error, ')}\n")
     else:
         sys.stderr.write(f"a RAG_…_FILE setting names a file that cannot be read: {error}\n")
     return EXIT_MISCONFIGURED

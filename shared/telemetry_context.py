@@ -4,7 +4,9 @@ from typing import Final
 
 from opentelemetry import context as otel_context
 
-TENANT: Final = otel_context.create_key("rag.tenant")
+from shared import semantics
+
+TENANT: Final = otel_context.create_key(semantics.TENANT)
 
 
 def current_tenant() -> str | None:

@@ -47,6 +47,10 @@ class RunningPlatform:
         """Return the password of the broker's `platform` user."""
         return (self.data / "secrets" / "platform.password").read_text().strip()
 
+    def refusals(self) -> list[str]:
+        """Return what the broker refused the services, as they log it."""
+        return [line for line in self.log if "permissions violation" in line]
+
     def processes(self) -> list[psutil.Process]:
         """Return the launcher and every process below it."""
         launcher = psutil.Process(self.process.pid)
@@ -131,6 +135,8 @@ def running_platform(data: Path, *arguments: str, **settings: str) -> Iterator[R
         yield platform
     finally:
         platform.stop()
+    # Every run shows that the services' users may do what the services do.
+    assert platform.refusals() == []
 
 
 def _collect(stream: Any, log: list[str]) -> None:

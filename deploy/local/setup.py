@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     os.chdir(ROOT)
     # -E and -S: no variable and no installed package may stand in for the standard library or for this project.
-    os.execv(python, [python, "-E", "-S", "-m", "deploy.local.install", *arguments])
+    os.execv(python, [python, "-E", "-S", "-m", "deploy.local.install", *arguments])  # nosec B606
 
 
 if __name__ == "__main__":

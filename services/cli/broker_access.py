@@ -1,8 +1,10 @@
-"""A connection to the broker as the user that may change its topology."""
+"""A connection to the broker as the user who may change its topology."""
 
+import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,14 +12,18 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
-from services.cli.broker_config import PLATFORM_USER
-from services.cli.client import is_loopback
+from contracts.permissions import PROVISIONER
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError
-from shared.messaging.broker import INBOX_PREFIX, without_credentials
+from shared.access import is_loopback
+from shared.errors import Misconfigured
+from shared.messaging.broker import without_credentials
+from shared.messaging.broker_login import inbox_of, tls_context
 from shared.settings import PlatformSettings
 
 REPLY_TIMEOUT_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 2.0
+TLS_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +32,24 @@ class BrokerLogin:
 
     url: str
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+    tls_first: bool = True
 
     @classmethod
     def of(cls, settings: PlatformSettings, url: str) -> "BrokerLogin":
         """Take user and password from the settings, or for a broker on this machine from the data folder."""
+        try:
+            tls, first = tls_context(settings, url), settings.nats_tls_first
+        except Misconfigured as error:
+            raise CommandError(error.message) from None
         if settings.nats_user:
-            return cls(url, settings.nats_user, settings.nats_password)
+            return cls(url, settings.nats_user, settings.nats_password, tls, first)
         data = DataFolder(settings.data_dir)
-        if all(is_loopback(urlsplit(part).hostname or "") for part in url.split(",")) and data.password_file.exists():
-            return cls(url, PLATFORM_USER, data.password())
-        return cls(url)
+        local = all(is_loopback(urlsplit(part).hostname or "") for part in url.split(","))
+        if local and data.password_file(PROVISIONER).exists():
+            return cls(url, PROVISIONER, data.password(PROVISIONER), tls, first)
+        return cls(url, tls=tls, tls_first=first)
 
 
 @asynccontextmanager
@@ -50,19 +63,23 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
 
     client = Client()
     try:
-        await client.connect(
-            login.url.split(","),
-            user=login.user,
-            password=login.password,
-            name="rag",
-            connect_timeout=max(1, int(connect_seconds)),
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0,
-            inbox_prefix=INBOX_PREFIX.encode(),
-            error_cb=remember,
-        )
+        # The client library waits for ever after a TLS handshake that failed, see shared/messaging/broker.py.
+        async with asyncio.timeout(min(connect_seconds, TLS_SECONDS) if login.tls else None):
+            await client.connect(
+                login.url.split(","),
+                user=login.user,
+                password=login.password,
+                name="rag",
+                connect_timeout=max(1, int(connect_seconds)),
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                inbox_prefix=inbox_of(login.user),
+                tls=login.tls,
+                tls_handshake_first=login.tls is not None and login.tls_first,
+                error_cb=remember,
+            )
     except (NatsError, OSError, TimeoutError) as error:
-        await client.close()
+        await close(client)
         cause = failures[-1] if failures else error
         raise CommandError(
             f"no broker at {address} ({str(cause) or type(cause).__name__}); start it with `rag up`, or check "
@@ -75,4 +92,10 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
         hint = "" if login.user else "; set RAG_NATS_USER and RAG_NATS_PASSWORD, or RAG_DATA_DIR to its data folder"
         raise CommandError(f"the broker at {address} refused: {str(cause) or type(cause).__name__}{hint}") from error
     finally:
-        await client.close()
+        await close(client)
+
+
+async def close(client: Client) -> None:
+    """Close a connection; one whose TLS handshake failed would never say that it is closed."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(client.close(), CLOSE_SECONDS)

@@ -1,6 +1,5 @@
 """The gateway's HTTP API as the commands see it."""
 
-import ipaddress
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
@@ -9,8 +8,10 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from services.cli.credentials import authorization
 from services.cli.errors import CommandError, UsageProblem
 from services.cli.terminal import one_line
+from shared.access import is_loopback
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 REPLY_TIMEOUT_SECONDS: Final = 60.0
@@ -49,6 +50,7 @@ class Gateway:
             timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
             # A proxy from the environment can't reach this machine's loopback interface.
             trust_env=not is_loopback(_host_of(url)),
+            headers=authorization(),
         )
 
     async def __aenter__(self) -> Self:
@@ -132,16 +134,6 @@ class Gateway:
 def document_path(document_id: str) -> str:
     """Return the path of a document; its id may hold slashes and spaces."""
     return f"/v1/documents/{quote(document_id, safe='')}"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's loopback interface."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host_of(url: str) -> str:

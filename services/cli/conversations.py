@@ -55,11 +55,3 @@ CONVERSATION_COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     "show": show_conversation,
     "delete": delete_conversation,
 }
-
-
-def conversations() -> typer.Typer:
-    """Return the command with its subcommands."""
-    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at what was asked and answered.")
-    for name, command in CONVERSATION_COMMANDS.items():
-        app.command(name)(command)
-    return app

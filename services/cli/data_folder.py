@@ -6,12 +6,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.permissions import PLATFORM, fixed_users
 from services.cli.errors import CommandError
+from shared.api_keys import new_pepper
 
 MIB: Final = 1024 * 1024
 MIN_FREE_BYTES: Final = 1024 * MIB
@@ -21,6 +23,7 @@ LOCK_POLL_SECONDS: Final = 0.05
 # Counted up when a release can't read what the one before it stored.
 LAYOUT: Final = "1"
 PASSWORD_BYTES: Final = 32
+_PASSWORD_SUFFIX: Final = ".password"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,11 @@ class DataFolder:
         return self.root / "nats"
 
     @property
+    def broker_config(self) -> Path:
+        """Return the broker's configuration file."""
+        return self.broker / "nats.conf"
+
+    @property
     def logs(self) -> Path:
         """Return the folder of the processes' logs."""
         return self.root / "logs"
@@ -45,14 +53,23 @@ class DataFolder:
         return self.root / "scrape"
 
     @property
-    def password_file(self) -> Path:
-        """Return the file that holds the password of the broker's user `platform`."""
-        return self.root / "secrets" / "platform.password"
+    def secrets(self) -> Path:
+        """Return the folder of the passwords of the broker's users."""
+        return self.root / "secrets"
+
+    def password_file(self, user: str = PLATFORM) -> Path:
+        """Return the file that holds the password of one of the broker's users."""
+        return self.secrets / f"{user}{_PASSWORD_SUFFIX}"
+
+    @property
+    def pepper_file(self) -> Path:
+        """Return the file that holds the secret which API keys are hashed with."""
+        return self.root / "secrets" / "keys.pepper"
 
     def create(self) -> None:
         """Make the folder, private to its owner; CommandError when it can't be used."""
         try:
-            for folder in (self.root, self.broker, self.logs, self.password_file.parent):
+            for folder in (self.root, self.broker, self.logs, self.secrets):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._check_layout()
         except OSError as error:
@@ -73,11 +90,29 @@ class DataFolder:
                 "needed; free some or name another folder with --data"
             )
 
-    def password(self) -> str:
-        """Return the password of the broker's user `platform`, made on first use and readable by the owner only."""
-        if not self.password_file.exists():
-            write_private(self.password_file, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
-        return self.password_file.read_text(encoding="utf-8").strip()
+    def password(self, user: str = PLATFORM) -> str:
+        """Return the password of one of the broker's users, made on first use and readable by the owner only."""
+        path = self.password_file(user)
+        if not path.exists():
+            write_private(path, secrets.token_urlsafe(PASSWORD_BYTES) + "\n")
+        return path.read_text(encoding="utf-8").strip()
+
+    def passwords(self) -> dict[str, str]:
+        """Return the passwords of all users: those that every platform has, and those that were added to this one."""
+        users = [PLATFORM, *fixed_users()]
+        names = (path.name.removesuffix(_PASSWORD_SUFFIX) for path in self.secrets.glob(f"*{_PASSWORD_SUFFIX}"))
+        added = sorted(name for name in names if name.startswith(("producer-", "tool-")))
+        return {user: self.password(user) for user in [*users, *added]}
+
+    def pepper(self) -> str:
+        """Return the secret which API keys are hashed with, made on first use and readable by the owner only.
+
+        Whoever comes second, `rag up` or `rag keys create`, gets what the first one made.
+        """
+        if not self.pepper_file.exists():
+            with suppress(FileExistsError):
+                make_private(self.pepper_file, new_pepper() + "\n")
+        return self.pepper_file.read_text(encoding="utf-8").strip()
 
     @contextmanager
     def locked(self, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> Iterator[int]:
@@ -121,3 +156,15 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
     draft.replace(path)
+
+
+def make_private(path: Path, text: str) -> None:
+    """Make a file that only its owner may read, whole or not at all; FileExistsError when there is one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    try:
+        os.link(draft, path)
+    finally:
+        draft.unlink()

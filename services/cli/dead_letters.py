@@ -92,14 +92,6 @@ LETTER_COMMANDS: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def dead_letters() -> typer.Typer:
-    """Return the command with its subcommands."""
-    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Look at what could not be processed.")
-    for name, command in LETTER_COMMANDS.items():
-        app.command(name)(command)
-    return app
-
-
 def _filter(consumer: str | None, code: str | None, since: str | None, until: str | None) -> dict[str, Any]:
     given = {"consumer": consumer, "code": code, "since": _moment("--since", since), "until": _moment("--until", until)}
     return {name: value for name, value in given.items() if value is not None}

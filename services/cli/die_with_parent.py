@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> None:
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone")
     try:
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # nosec B606: the command is its own arguments
     except OSError as error:
         sys.exit(f"{command[0]} cannot be started: {error.strerror}")
 

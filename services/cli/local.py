@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from services.cli.broker_config import PLATFORM_USER, BrokerOptions, broker_config
+from contracts.permissions import PROVISIONER
+from services.cli.broker_config import BrokerOptions, broker_config
 from services.cli.data_folder import write_private
 from services.cli.errors import EXIT_FAILURE, CommandError
 from services.cli.liveness import keep_alive
 from services.cli.plan import BROKER, STOP_ORDER, Plan, service_of
 from services.cli.process_logs import LineWriter, ProcessLog, line_prefixes
 from services.cli.readiness import wait_until_ready
+from services.cli.settings import load
 from services.cli.supervisor import ProcessSpec, SupervisedProcess
 
 START_TIMEOUT_SECONDS: Final = 120.0
@@ -101,13 +103,17 @@ class Launcher:
             self._start(spec, prefixes[spec.name], own)
 
     def _configure_broker(self) -> None:
+        # The gateway reads it from the file.
+        self.plan.data.pepper()
         options = BrokerOptions(
             port=self.plan.ports.broker,
             monitor_port=self.plan.ports.monitor,
             store=self.plan.data.broker,
-            platform_password=self.plan.data.password(),
+            passwords=self.plan.data.passwords(),
+            tls=self.plan.tls,
+            open_to_producers=self.plan.open_to_producers,
         )
-        write_private(self.plan.data.broker / "nats.conf", broker_config(options))
+        write_private(self.plan.data.broker_config, broker_config(options))
 
     def _start(self, spec: ProcessSpec, prefix: str, own: ProcessLog) -> None:
         log = ProcessLog(spec.name, self.plan.data.logs, self.terminal, prefix, _HIDDEN.get(spec.name, ()))
@@ -196,9 +202,12 @@ def caller_environment() -> dict[str, str]:
 async def _declare_topology(plan: Plan) -> None:
     # These take half a second to import, in which the services can already start.
     from services.cli.broker_access import BrokerLogin, jetstream
+    from shared.messaging.broker_login import tls_context
     from shared.messaging.provisioning import provision
+    from shared.settings import PlatformSettings
 
-    login = BrokerLogin(plan.broker_url, PLATFORM_USER, plan.data.password())
+    tls = tls_context(load(PlatformSettings), plan.broker_url) if plan.tls else None
+    login = BrokerLogin(plan.broker_url, PROVISIONER, plan.data.password(PROVISIONER), tls)
     async with jetstream(login, connect_seconds=BROKER_CONNECT_SECONDS) as js:
         await provision(js, replicas=1)
 

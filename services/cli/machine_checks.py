@@ -43,7 +43,7 @@ def check_data_folder(data: DataFolder) -> Finding:
         return skipped("data folder", f"{data.root} does not exist yet; `rag up` makes it")
     if not os.access(data.root, os.R_OK | os.W_OK | os.X_OK):
         return bad("data folder", f"{data.root} cannot be written by this user; run as its owner or use --data")
-    exposed = [path for path in (data.password_file, data.broker / "nats.conf") if _is_exposed(path)]
+    exposed = [path for path in (data.broker_config, *sorted(data.secrets.glob("*"))) if _is_exposed(path)]
     if exposed:
         return bad("data folder", f"others may read {exposed[0]}; run `chmod 600 {exposed[0]}`")
     try:

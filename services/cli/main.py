@@ -3,19 +3,21 @@
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from services.cli.ask import ask
-from services.cli.conversations import CONVERSATION_COMMANDS, conversations
-from services.cli.dead_letters import LETTER_COMMANDS, dead_letters
+from services.cli.conversations import CONVERSATION_COMMANDS
+from services.cli.credentials import Key, taking_key
+from services.cli.dead_letters import LETTER_COMMANDS
 from services.cli.doctor import doctor
 from services.cli.documents import documents
 from services.cli.errors import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, CommandError
 from services.cli.eval import eval
 from services.cli.ingest import ingest
+from services.cli.keys import KEY_COMMANDS
 from services.cli.options import DEFAULT_URL
 from services.cli.provision import provision
 from services.cli.reindex import reindex
@@ -26,6 +28,13 @@ from services.cli.up import up
 from shared.version import VERSION
 
 COMMANDS = (up, ingest, search, ask, documents, status, trace, reindex, provision, eval, doctor)
+# These talk to no gateway.
+WITHOUT_KEY = (up, provision)
+GROUPS = {
+    "dead-letters": (LETTER_COMMANDS, "Look at what could not be processed."),
+    "conversations": (CONVERSATION_COMMANDS, "Look at what was asked and answered."),
+    "keys": (KEY_COMMANDS, "Say who may call."),
+}
 
 
 def build_app() -> typer.Typer:
@@ -34,9 +43,9 @@ def build_app() -> typer.Typer:
     app = typer.Typer(name="rag", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.callback(invoke_without_command=True)(_common_options)
     for command in COMMANDS:
-        app.command()(command)
-    app.add_typer(dead_letters(), name="dead-letters")
-    app.add_typer(conversations(), name="conversations")
+        app.command()(command if command in WITHOUT_KEY else taking_key(command))
+    for name, (commands, about) in GROUPS.items():
+        app.add_typer(_group(commands, about), name=name)
     return app
 
 
@@ -66,6 +75,7 @@ def _common_options(
         str, typer.Option("--url", envvar="RAG_URL", metavar="URL", help="Address of the gateway.")
     ] = DEFAULT_URL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    key: Key = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Documents in, cited answers out: runs and uses the platform.
@@ -78,10 +88,17 @@ def _common_options(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(EXIT_USAGE)
-    common = {"url": url, "as_json": as_json}
+    common = {"url": url, "as_json": as_json, "key": key}
     context.default_map = {command.__name__: common for command in COMMANDS}
-    context.default_map["dead-letters"] = {name: common for name in LETTER_COMMANDS}
-    context.default_map["conversations"] = {name: common for name in CONVERSATION_COMMANDS}
+    for group, (commands, _) in GROUPS.items():
+        context.default_map[group] = {name: common for name in commands}
+
+
+def _group(commands: Mapping[str, Callable[..., Any]], about: str) -> typer.Typer:
+    app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help=about)
+    for name, command in commands.items():
+        app.command(name)(taking_key(command))
+    return app
 
 
 def _fail(message: str, code: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from services.cli.broker_config import PLATFORM_USER, server_binary
+from services.cli.broker_config import BrokerTLS, server_binary
 from services.cli.data_folder import DataFolder
 from services.cli.ports import LOOPBACK, Ports
 from services.cli.supervisor import ProcessSpec
@@ -25,6 +25,8 @@ LANES: Final = "RAG_EMBEDDER_LANES"
 # Whose process keeps the spans of all, unless the caller sends them somewhere else.
 SPAN_STORE: Final = "persistence"
 OTLP_ENDPOINT: Final = "RAG_OTLP_ENDPOINT"
+_CLIENT_TLS: Final = "RAG_NATS_TLS_"
+PEPPER: Final = "RAG_KEY_PEPPER"
 
 Command = Callable[[str], tuple[str, ...]]
 
@@ -73,6 +75,8 @@ class Plan:
     models_dir: Path
     unresponsive_seconds: float = 0.0
     command: Command = service_command
+    tls: BrokerTLS | None = None
+    open_to_producers: bool = True
 
     @property
     def url(self) -> str:
@@ -82,7 +86,7 @@ class Plan:
     @property
     def broker_url(self) -> str:
         """Return the broker's address, without credentials."""
-        return f"nats://{LOOPBACK}:{self.ports.broker}"
+        return f"{'tls' if self.tls else 'nats'}://{LOOPBACK}:{self.ports.broker}"
 
     @property
     def monitor_url(self) -> str:
@@ -91,7 +95,7 @@ class Plan:
 
     def broker(self) -> ProcessSpec:
         """Return the broker's process."""
-        command = (str(server_binary()), "--config", str(self.data.broker / "nats.conf"))
+        command = (str(server_binary()), "--config", str(self.data.broker_config))
         ready_url = f"{self.monitor_url}/healthz"
         return ProcessSpec(BROKER, command, dict(self.environment), ready_url, f"{ready_url}?js-server-only=true")
 
@@ -108,26 +112,33 @@ class Plan:
 
     def _process(self, member: Member, port: int, given: Mapping[str, str]) -> ProcessSpec:
         host = self.host if member.service == "gateway" else LOOPBACK
-        environment = {**self._environment(given, member.instance, host, port), **member.settings}
+        secrets = self._gateway_secrets() if member.service == "gateway" else {}
+        environment = {**self._environment(given, member, host, port), **secrets, **member.settings}
         url = _http(host, port)
         return ProcessSpec(
             member.name, self.command(member.service), environment, f"{url}/ready", f"{url}/live", member.niceness
         )
 
-    def _environment(self, given: Mapping[str, str], instance: str, host: str, port: int) -> dict[str, str]:
+    def _gateway_secrets(self) -> dict[str, str]:
+        """Return where the gateway finds what it hashes keys with, unless the caller says so."""
+        named = {PEPPER, f"{PEPPER}_FILE"} & self.environment.keys()
+        return {} if named else {f"{PEPPER}_FILE": str(self.data.pepper_file)}
+
+    def _environment(self, given: Mapping[str, str], member: Member, host: str, port: int) -> dict[str, str]:
         # The caller may know better how long draining may take; everything below is the launcher's to decide.
+        kept = given if self.tls else {name: value for name, value in given.items() if not name.startswith(_CLIENT_TLS)}
         return {
             "RAG_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
-            **given,
+            **kept,
             "RAG_NATS_URL": self.broker_url,
-            "RAG_NATS_USER": PLATFORM_USER,
-            "RAG_NATS_PASSWORD_FILE": str(self.data.password_file),
+            "RAG_NATS_USER": member.service,
+            "RAG_NATS_PASSWORD_FILE": str(self.data.password_file(member.service)),
             "RAG_NATS_REPLICAS": "1",
             "RAG_HOST": host,
             "RAG_PORT": str(port),
             "RAG_DATA_DIR": str(self.data.root),
             "RAG_MODELS_DIR": str(self.models_dir),
-            "RAG_INSTANCE": instance,
+            "RAG_INSTANCE": member.instance,
             "RAG_LOG_FORMAT": "console",
             "PYTHONUNBUFFERED": "1",
         }

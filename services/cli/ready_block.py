@@ -6,6 +6,7 @@ from typing import Any, Final
 from services.cli.local import Ready
 from services.cli.options import DEFAULT_URL
 from services.cli.plan import Plan
+from shared.access import KEYS, OFF, auth_modes
 
 WIDTH: Final = 79
 INDENT: Final = " " * 12
@@ -42,12 +43,19 @@ def ready_lines(plan: Plan, ready: Ready) -> list[str]:
         f"  data      {plan.data.root}",
         f"  health    {plan.url}/health/detailed",
         *(line.replace("\N{NO-BREAK SPACE}", " ") for line in health),
+        *_keys_line(plan),
         "",
         f"  Try       rag ingest{url} README.md",
         f'            rag ask{url} "What is this?"',
         "  Stop      Ctrl-C",
         "",
     ]
+
+
+def _keys_line(plan: Plan) -> list[str]:
+    """Say how to get a key, where one is needed."""
+    needed = KEYS in auth_modes(plan.environment.get("RAG_AUTH", OFF))
+    return [f"  keys      rag keys create --data {plan.data.root}"] if needed else []
 
 
 def _port(ready_url: str) -> str:

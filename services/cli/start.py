@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.cli.broker_config import server_binary
-from services.cli.client import is_loopback
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError, UsageProblem
 from services.cli.local import STOP_TIMEOUT_SECONDS, Launcher, Ready, caller_environment
@@ -19,6 +18,7 @@ from services.cli.scrape_targets import write_scrape_targets
 from services.cli.settings import LauncherSettings, load
 from services.cli.terminal import err, has_colours, out, print_json
 from shared import models
+from shared.access import auth_modes, refusal_to_start_open
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def start(
     settings = load(LauncherSettings)
     replicas = parse_scale(options.scale)
     check_scale(replicas, settings)
-    require_loopback(options.host)
+    require_protection(settings.auth, options.host)
     require_programs(settings)
     data = DataFolder((options.data or settings.data_dir).absolute())
     data.create()
@@ -62,6 +62,8 @@ def start(
             settings.models_dir.absolute(),
             settings.up_unresponsive_seconds,
             command,
+            settings.broker_tls,
+            open_to_producers=settings.auth == "off",
         )
         return launch(plan, lock, options, stop_timeout_seconds)
 
@@ -90,12 +92,13 @@ def launch(plan: Plan, lock: int, options: StartOptions, stop_timeout_seconds: f
         terminal.close()
 
 
-def require_loopback(host: str) -> None:
+def require_protection(auth: str, host: str) -> None:
     """Raise UsageProblem when the gateway would be open to other machines, whose callers it can't tell apart."""
-    if not is_loopback(host):
+    if refusal_to_start_open(auth_modes(auth), host) is not None:
         raise UsageProblem(
-            f"--host {host} would open the platform to other machines without authentication (RAG_AUTH=off); "
-            "use a loopback address such as 127.0.0.1"
+            f"--host {host} would open the platform to other machines without authentication (RAG_AUTH=off); make a "
+            "first key with `rag keys create --data DIR` and set RAG_AUTH=keys, or use a loopback address such as "
+            "127.0.0.1"
         )
 
 

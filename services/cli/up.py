@@ -24,7 +24,9 @@ def up(
     health_ports: Annotated[
         int | None, typer.Option(**PORT, help="First port of the services' health and metrics [8101].")
     ] = None,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Loopback address of the gateway.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address of the gateway; beyond loopback with RAG_AUTH.")
+    ] = "127.0.0.1",
     as_json: Json = False,
 ) -> None:
     """Run everything on this machine until Ctrl-C."""

@@ -125,7 +125,7 @@ class Upload:
                 if isinstance(error, Problem) and not error.temporary:
                     raise
                 asked = (error.retry_after_seconds if isinstance(error, Problem) else None) or 0.0
-                pause = min(LONGEST_RETRY_SECONDS, max(asked, delay * random.uniform(0.8, 1.2)))
+                pause = min(LONGEST_RETRY_SECONDS, max(asked, delay * random.uniform(0.8, 1.2)))  # nosec B311: spreads retries
                 if time.monotonic() + pause > deadline:
                     raise CommandError(f"gave up after {self._options.retry_seconds:g} s: {error}") from None
                 await asyncio.sleep(pause)

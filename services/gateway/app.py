@@ -7,13 +7,17 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from services.gateway.access import Access, desk_of
 from services.gateway.admission import Admission
+from services.gateway.authentication import Authentication, auth_failures
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
+from services.gateway.hardening import add_cors
 from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
+from services.gateway.rate_limiting import add_rate_limits
 from services.gateway.routes import ROUTERS, contracts
 from services.gateway.settings import GatewaySettings
 from shared.error_reports import configure_error_reports
@@ -34,6 +38,8 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(service: Service) -> AsyncIterator[None]:
         app.state.gateway = gateway = build_gateway(service, settings)
+        app.state.access = access = Access(service, settings)
+        access.start()
         beside = [
             asyncio.create_task(gateway.pipeline.keep_sampling()),
             asyncio.create_task(gateway.notices.end_with(service.shutting_down)),
@@ -46,6 +52,8 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
                 await task
         await gateway.mcp.close()
         await gateway.notices.close()
+        await app.state.counts.close()
+        await access.close()
 
     app = FastAPI(
         title="RAG platform",
@@ -74,6 +82,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
+    app.state.counts = add_rate_limits(app, settings, service.telemetry.meter)
+    app.add_middleware(Authentication, desk=desk_of, failures=auth_failures(service.telemetry.meter))
     app.add_middleware(
         Admission,
         max_requests=settings.gateway_max_requests,
@@ -90,6 +100,7 @@ def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> No
         linger_seconds=settings.gateway_linger_seconds,
     )
     app.add_middleware(McpRefusals)
+    add_cors(app, settings.cors_origins)
     app.add_middleware(Edge, tracer=service.telemetry.tracer, duration=request_duration(service.telemetry.meter))
 
 

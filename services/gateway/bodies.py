@@ -1,8 +1,9 @@
 """Reading a JSON body straight into its model."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -19,13 +20,13 @@ MULTIPART: Final = "multipart/form-data"
 OFF_LOOP_BYTES: Final = 512 * 1024
 
 
-async def read_json(request: Request, model: type[M]) -> M:
-    """Return the body; raises RequestProblem with 415, 400 (no JSON) or 422 (wrong fields)."""
+async def read_json(request: Request, model: type[M], context: Mapping[str, Any] | None = None) -> M:
+    """Return the body, validated in a context; raises RequestProblem with 415, 400 (no JSON) or 422 (wrong fields)."""
     if media_type_of(request) != JSON:
         raise unsupported(request, JSON)
     body = await request.body()
     try:
-        return await run_sized(len(body), model.model_validate_json, body)
+        return await run_sized(len(body), partial(model.model_validate_json, context=context), body)
     except ValidationError as error:
         raise invalid_body(error) from None
 

@@ -8,6 +8,7 @@ from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.hardening import security_headers
 from services.gateway.problems import internal_error
 from shared import semantics
 from shared.logs import get_logger, log_scope
@@ -24,7 +25,6 @@ _OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})
 # The buckets that OpenTelemetry's conventions advise for this metric.
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0)
 _TRACE_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
-_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 
 
 def request_duration(meter: Meter) -> Histogram:
@@ -53,7 +53,7 @@ class Edge:
         started = time.perf_counter()
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         with self._span(scope, method) as current, log_scope(method=method, correlation_id=current_trace_id()):
-            answer = _Answer(send, current_trace_id())
+            answer = _Answer(scope, send, current_trace_id())
             await self._serve(scope, receive, answer)
             route = _route_of(scope)
             _describe(current, method, route, answer.status)
@@ -79,15 +79,17 @@ class Edge:
 class _Answer:
     """Sends an answer with the headers that all answers have; `status` is 0 until it starts."""
 
-    def __init__(self, send: Send, trace_id: str) -> None:
+    def __init__(self, scope: Scope, send: Send, trace_id: str) -> None:
+        self._scope = scope
         self._send = send
-        self._headers = [(b"x-trace-id", trace_id.encode()), _NOSNIFF]
+        self._trace_header = (b"x-trace-id", trace_id.encode())
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+            own = list(message.get("headers", ()))
+            message = {**message, "headers": [*own, self._trace_header, *security_headers(self._scope, own)]}
         await self._send(message)
 
 

@@ -10,11 +10,13 @@ from contracts.retrieval import REINDEX_STEP_SECONDS
 from contracts.topology import TURNS
 from services.gateway.answer_streams import AnswerStreams
 from services.gateway.answers import Questions
+from services.gateway.caller_seats import CallerSeats
 from services.gateway.components import Components
 from services.gateway.dead_letters import DeadLetterDesk
 from services.gateway.deletion import Deletion
 from services.gateway.idempotency import SeenKeys
 from services.gateway.ingestion import Ingestion
+from services.gateway.key_desk import KeyDesk
 from services.gateway.mcp.endpoint import McpEndpoint
 from services.gateway.metrics import BacklogGauges, StreamMetrics
 from services.gateway.nats_answers import StoredAnswers
@@ -52,6 +54,7 @@ class Gateway:
     deletion: Deletion
     dead_letters: DeadLetterDesk
     traces: Traces
+    keys: KeyDesk
     notices: DocumentNotices
     progress: DocumentProgress
     questions: Questions
@@ -76,9 +79,13 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
-    seats = Seats(settings.gateway_max_waiting, "too many callers wait at the same time")
     meter = service.telemetry.meter
     open_streams = StreamMetrics(meter)
+    seats = CallerSeats(
+        settings.gateway_max_waiting,
+        "too many callers wait at the same time",
+        per_caller=settings.gateway_max_waiting_per_key,
+    )
     answer_streams = AnswerStreams(
         StoredAnswers(client, pending),
         seats,
@@ -108,6 +115,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
         traces=Traces(requester),
+        keys=KeyDesk(requester, pepper=settings.key_pepper, operator_tenant=settings.operator_tenant),
         notices=notices,
         progress=DocumentProgress(
             notices,

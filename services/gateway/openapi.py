@@ -9,11 +9,23 @@ from pydantic.json_schema import models_json_schema
 from contracts.messages import Message
 from contracts.reconciliation import ReconcileRequest
 from contracts.retrieval import ReindexRequest
+from services.gateway.authentication import is_open
+from services.gateway.key_schemas import KeyBody
 from services.gateway.openai_wire.schemas import ChatBody, EmbeddingsBody, OpenAIError
 from services.gateway.problems import MEDIA_TYPE
 from services.gateway.schemas import DocumentsBody, Problem, QueryBody, ReplayBody, SearchBody
 from services.gateway.talk_schemas import FeedbackBody
 
+# What a schema of an event stream describes is one event of it.
+EVENT_STREAM: Final[dict[str, Any]] = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+            "required": ["data"],
+        }
+    }
+}
 _REFERENCE: Final = "#/components/schemas/{model}"
 _BODIES: Final[tuple[type[Message], ...]] = (
     DocumentsBody,
@@ -26,8 +38,10 @@ _BODIES: Final[tuple[type[Message], ...]] = (
     EmbeddingsBody,
     OpenAIError,
     FeedbackBody,
+    KeyBody,
     Problem,
 )
+_SCHEME: Final = "bearer"
 _UPLOAD: Final = {
     "type": "object",
     "required": ["files"],
@@ -81,7 +95,18 @@ def complete_openapi(app: FastAPI) -> None:
             _, bodies = models_json_schema([(model, "validation") for model in _BODIES], ref_template=_REFERENCE)
             schemas = document.setdefault("components", {}).setdefault("schemas", {})
             schemas.update({name: schema for name, schema in bodies["$defs"].items() if name not in schemas})
+            _describe_access(document)
             app.openapi_schema = document
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents for extending it
+
+
+def _describe_access(document: dict[str, Any]) -> None:
+    """Say which operations need a key; with `RAG_AUTH=off` none does."""
+    document["components"]["securitySchemes"] = {
+        _SCHEME: {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the issuer."}
+    }
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["security"] = [] if is_open(path) else [{_SCHEME: []}]

@@ -98,9 +98,9 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
 
 
-def problem_of(error: PlatformError) -> ProblemResponse:
+def problem_of(error: PlatformError, headers: Mapping[str, str] | None = None) -> ProblemResponse:
     """Return the answer to an expected error."""
-    headers = {}
+    headers = dict(headers or {})
     if isinstance(error, Retryable | RequestProblem) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     status, code = status_of(error), error.error_code

@@ -1,23 +1,23 @@
 """Settings of the gateway."""
 
-import ipaddress
-from typing import Final, Literal
+import re
+from typing import Final
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
-from shared.settings import MIB, PlatformSettings
+from services.gateway.auth_settings import AuthSettings
+from shared.caching.settings import RedisSettings
+from shared.intake_settings import IntakeSettings
+from shared.settings import MIB
 
 DEFAULT_PORT: Final = 8000
+_ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
-class GatewaySettings(PlatformSettings):
+class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
     """What the gateway takes in, holds and waits for."""
 
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
-    auth: Literal["off"] = Field(
-        default="off", validate_default=True, description="Who may call; `off` is for the loopback interface only."
-    )
-
     gateway_max_request_bytes: int = Field(
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest body of a request that brings documents."
     )
@@ -46,6 +46,20 @@ class GatewaySettings(PlatformSettings):
         default=16, ge=1, le=256, description="Documents of one request that are published at the same time."
     )
 
+    gateway_key_requests_per_minute: int = Field(
+        default=60_000, ge=0, le=100_000_000, description="Requests of one key in a minute; beyond them 429 (0 = any)."
+    )
+    gateway_tenant_requests_per_minute: int = Field(
+        default=0,
+        ge=0,
+        le=100_000_000,
+        description="Requests of one tenant in a minute, whatever its keys; beyond them 429 (0 = any).",
+    )
+
+    gateway_cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call from a browser, such as https://app.example; comma separated.",
+    )
     gateway_mcp_hosts: str = Field(
         default="127.0.0.1,localhost,[::1]",
         description="Host names under which /mcp may be called, beside RAG_HOST; comma separated.",
@@ -65,6 +79,12 @@ class GatewaySettings(PlatformSettings):
         ge=1,
         le=100_000,
         description="Callers who wait at the same time: questions, wait_s, event streams.",
+    )
+    gateway_max_waiting_per_key: int = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="Of these, callers with one and the same key; beyond them 429 (0 = no bound of its own).",
     )
     gateway_max_wait_seconds: float = Field(default=60.0, ge=0, le=600, description="Largest value of wait_s.")
     gateway_query_timeout_seconds: float = Field(
@@ -120,17 +140,15 @@ class GatewaySettings(PlatformSettings):
         own = f"[{self.host}]" if ":" in self.host else self.host
         return own, *(name.strip() for name in self.gateway_mcp_hosts.split(",") if name.strip())
 
-    @field_validator("auth")
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """Return the origins whose pages may call."""
+        return tuple(origin.strip() for origin in self.gateway_cors_origins.split(",") if origin.strip())
+
+    @field_validator("gateway_cors_origins")
     @classmethod
-    def _only_on_loopback(cls, value: str, info: ValidationInfo) -> str:
-        host = str(info.data.get("host", ""))
-        if value == "off" and not _is_loopback(host):
-            raise ValueError(f"`off` is allowed on the loopback interface only, and RAG_HOST is {host!r}")
+    def _only_origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; it looks like https://app.example or http://localhost:3000")
         return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,18 +1,16 @@
-"""Whose request it is: the one place that decides the tenant."""
+"""Whose request it is: the tenant of whoever sent it, and of nothing that they wrote into it."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Depends
+from starlette.requests import Request
 
-from shared.telemetry import bind_tenant
-
-DEFAULT_TENANT: Final = "default"
+from services.gateway.principal import principal_of
 
 
-async def tenant() -> str:
-    """Return the tenant of a request; without authentication there is one, and no request can name another."""
-    bind_tenant(DEFAULT_TENANT)
-    return DEFAULT_TENANT
+async def tenant(request: Request) -> str:
+    """Return the tenant of a request."""
+    return principal_of(request.scope).tenant
 
 
 Tenant = Annotated[str, Depends(tenant)]

@@ -14,7 +14,7 @@ from services.parser.fairness import fair_lane, fair_turns
 from services.parser.handlers import ParserHandlers
 from services.parser.jobs import JobLimits
 from services.parser.parsing import DocumentParser
-from services.parser.payloads import Payloads
+from services.parser.payloads import build_payloads
 from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox, SandboxOptions
 from services.parser.settings import ParserSettings
@@ -35,11 +35,7 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
         async with AsyncExitStack() as stack:
             sandbox = await start_sandbox(settings)
             stack.push_async_callback(sandbox.close)
-            payloads = Payloads(
-                service.uploads,
-                max_bytes=settings.parser_max_document_bytes,
-                timeout_seconds=settings.parser_fetch_seconds,
-            )
+            payloads = build_payloads(service, settings)
             metrics, early = FairnessMetrics(service.telemetry.meter), EarlyWork()
             turns = await stack.enter_async_context(fair_turns(service, settings, metrics))
             parser = DocumentParser(

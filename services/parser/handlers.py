@@ -7,6 +7,7 @@ from opentelemetry.trace import Tracer
 from contracts import topology
 from contracts.codec import decode
 from contracts.documents import IngestMessage
+from services.parser.nats_fetched import object_of
 from services.parser.parsing import DocumentParser
 from services.parser.payloads import Payloads
 from shared.logs import bind_document
@@ -35,9 +36,10 @@ class ParserHandlers:
                 self._metrics.early.add(1, {"outcome": "known"})
             else:
                 await self._parser.parse(message, delivery)
-        if message.object is not None:
+        kept = object_of(delivery.sequence) if message.is_fetched else message.object
+        if kept is not None:
             # After the acknowledgement: a redelivery before it still needs the payload.
-            delivery.after_ack.append(partial(self._payloads.remove, message.object))
+            delivery.after_ack.append(partial(self._payloads.remove, kept))
 
     async def on_early(self, waiting: WaitingMessage) -> None:
         """Parse a message that the durable has yet to give out; its payload stays for that."""

@@ -10,6 +10,7 @@ from contracts.facts import DocumentParsed
 from services.parser.document import Chunk
 from services.parser.errors import ExtractionError, SandboxUnavailable
 from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
+from services.parser.nats_fetched import object_of
 from services.parser.payloads import ObjectMissing, Payload, Payloads
 from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox
@@ -52,13 +53,15 @@ class DocumentParser:
     async def parse(self, message: IngestMessage, delivery: Delivery) -> None:
         """Parse one revision of a document; Rejected carries the code that people will read."""
         try:
-            payload = await self._payloads.fetch(message)
+            payload = await self._payloads.fetch(message, delivery.sequence)
         except ObjectMissing:
             await self._require_parsed(message, delivery)
             return
         try:
             await self._parse(message, payload, delivery)
         except ExtractionError as error:
+            if message.is_fetched:
+                await self._payloads.remove(object_of(delivery.sequence))
             raise Rejected(error.message, code=error.code, field="content") from None
         except SandboxUnavailable as error:
             raise Unavailable(str(error)) from None
@@ -81,7 +84,7 @@ class DocumentParser:
         job = ExtractionJob(
             content=payload.content,
             media_type=payload.media_type,
-            filename=message.filename,
+            filename=message.filename or payload.filename,
             title=message.title,
             limits=self._limits,
         )

@@ -2,10 +2,11 @@
 
 from pydantic import Field
 
+from shared.intake_settings import IntakeSettings
 from shared.settings import MIB, EmbeddingModelSettings
 
 
-class ParserSettings(EmbeddingModelSettings):
+class ParserSettings(EmbeddingModelSettings, IntakeSettings):
     """How large a chunk is, and what one document may cost."""
 
     parser_workers: int = Field(default=2, ge=1, le=64, description="Documents in work at once, a child process each.")
@@ -20,6 +21,10 @@ class ParserSettings(EmbeddingModelSettings):
     parser_prefix_tokens: int = Field(default=96, ge=0, le=256, description="Tokens of title and headings at most.")
     parser_max_document_bytes: int = Field(default=64 * MIB, ge=1024, description="Size of a document at most.")
     parser_fetch_seconds: float = Field(default=60.0, gt=0, description="Time to fetch a payload from the store.")
+    parser_fetch_url_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="Time to fetch a document from its `uri`, redirects included."
+    )
+    parser_fetch_redirects: int = Field(default=5, ge=0, le=20, description="Redirects of one fetch at most.")
     parser_max_text_bytes: int = Field(default=64 * MIB, ge=1024, description="Size of the extracted text at most.")
     parser_wall_seconds: float = Field(default=120.0, gt=0, description="Time that one document may take.")
     parser_cpu_seconds: float = Field(default=90.0, gt=0, description="Processor time that one document may take.")

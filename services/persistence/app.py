@@ -8,6 +8,7 @@ from contracts import subjects, topology
 from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, DiscardRequest, ReplayRequest
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence.advisories import MaxDeliveries
+from services.persistence.audit_handlers import serve_audit
 from services.persistence.conversation_handlers import serve_conversations
 from services.persistence.early_intake import EarlyIntake, early_intake
 from services.persistence.handlers import MessageHandlers
@@ -70,7 +71,8 @@ def consume(
     workers = settings.persistence_workers
     intake = EarlyIntake(handlers, service.telemetry.tracer)
     service.consume_raw(topology.INTAKE, intake.on_ingest, workers=workers)
-    on_fact = serve_conversations(service, writer, pool, settings).facts(handlers.on_fact)
+    conversations, audit = serve_conversations(service, writer, pool, settings), serve_audit(service, writer, pool)
+    on_fact = audit.facts(conversations.facts(handlers.on_fact))
     service.consume_raw(topology.PERSISTENCE, on_fact, workers=workers)
     on_dead_letter = LetterMetrics(service.telemetry.meter).counting(handlers.on_dead_letter)
     service.consume_raw(topology.DEAD_LETTERS, on_dead_letter, workers=RARE_WORKERS)

@@ -12,6 +12,7 @@ from services.persistence.counting import count_forever
 from services.persistence.events import DocumentEvent
 from services.persistence.handlers import announce
 from services.persistence.index_requests import IndexRequests
+from services.persistence.key_handlers import serve_keys
 from services.persistence.metrics import FigureGauges
 from services.persistence.nats_ingest import NatsIngest
 from services.persistence.nats_progress import NatsProgress
@@ -47,8 +48,14 @@ async def maintaining(
         stopping=lambda: service.health.waiting_for == "shutdown",
     )
     service.health.checks["revisions"] = guard.check
-    gauges = FigureGauges(service.telemetry.meter)
-    works = [prune_forever(writer, pool, streams, settings), sweeping.run(), guard.watch(), count_forever(pool, gauges)]
+    gauges, keys = FigureGauges(service.telemetry.meter), serve_keys(service, writer, pool)
+    works = [
+        prune_forever(writer, pool, streams, settings),
+        sweeping.run(),
+        guard.watch(),
+        count_forever(pool, gauges),
+        keys.run(),
+    ]
     if settings.persistence_reconcile_interval_seconds:
         works.append(reconciling.run())
     tasks = [asyncio.create_task(work) for work in works]

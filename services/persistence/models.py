@@ -224,6 +224,49 @@ class FeedbackRow(Base, table=True):
     created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
 
 
+class ApiKeyRow(Base, table=True):
+    """A key by which somebody calls; `digest` is its keyed hash, `version` the place of its last change among all."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        Index(None, "version", unique=True),
+        Index(None, "created_at", "key_id"),
+        Index(None, "tenant", "created_at", "key_id"),
+    )
+
+    key_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    prefix: str = Field(sa_column=Column(IdText, nullable=False))
+    tenant: str = Field(sa_column=Column(IdText, nullable=False))
+    name: str | None = Field(sa_column=Column(CleanText))
+    scopes: list[str] = Field(sa_column=Column(CleanJSON, nullable=False))
+    digest: str = Field(sa_column=Column(IdText, nullable=False))
+    version: int = Field(sa_column=Column(StreamSequence, nullable=False))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    created_by: str | None = Field(sa_column=Column(IdText))
+    expires_at: datetime | None = Field(sa_column=Column(UTCDateTime))
+    revoked_at: datetime | None = Field(sa_column=Column(UTCDateTime))
+
+
+class AuditRow(Base, table=True):
+    """Something that somebody did; `created_at` is when."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "tenant", "created_at", "audit_id"), Index(None, "created_at"))
+
+    tenant: str = Field(sa_column=Column(IdText, primary_key=True))
+    audit_id: str = Field(sa_column=Column(IdText, primary_key=True))
+    action: str = Field(sa_column=Column(IdText, nullable=False))
+    actor: str | None = Field(sa_column=Column(IdText))
+    method: str | None = Field(sa_column=Column(IdText))
+    route: str | None = Field(sa_column=Column(CleanText))
+    target: dict[str, str] = Field(sa_column=Column(CleanJSON, nullable=False))
+    status: int | None = Field(sa_column=Column(Integer))
+    reason: str | None = Field(sa_column=Column(CleanText))
+    address: str | None = Field(sa_column=Column(CleanText))
+    trace_id: str | None = Field(sa_column=Column(IdText))
+    created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+
+
 DOCUMENTS: Table = Base.metadata.tables["documents"]
 INDEXED_BATCHES: Table = Base.metadata.tables["indexed_batches"]
 COLLECTION_DELETES: Table = Base.metadata.tables["collection_deletes"]
@@ -235,3 +278,5 @@ CONVERSATION_TURNS: Table = Base.metadata.tables["conversation_turns"]
 DELETED_CONVERSATIONS: Table = Base.metadata.tables["deleted_conversations"]
 QUERIES: Table = Base.metadata.tables["queries"]
 FEEDBACK: Table = Base.metadata.tables["feedback"]
+API_KEYS: Table = Base.metadata.tables["api_keys"]
+AUDIT: Table = Base.metadata.tables["audit"]

@@ -6,8 +6,10 @@ from functools import partial
 
 from sqlalchemy import Table
 
-from services.persistence import conversations, letters
+from services.persistence import api_keys, audit_log, conversations, letters
 from services.persistence.models import (
+    API_KEYS,
+    AUDIT,
     CONVERSATIONS,
     DEAD_LETTERS,
     DELETED_CONVERSATIONS,
@@ -36,6 +38,7 @@ async def prune_forever(
         DELETED_CONVERSATIONS: settings.persistence_deleted_conversation_keep_seconds,
         QUERIES: settings.persistence_query_keep_seconds,
         FEEDBACK: settings.persistence_feedback_keep_seconds,
+        AUDIT: settings.persistence_audit_keep_seconds,
     }
     while True:
         await asyncio.sleep(settings.persistence_prune_interval_seconds)
@@ -44,6 +47,10 @@ async def prune_forever(
                 await prune_table(writer, table, keep_seconds, settings.persistence_prune_rows)
             except Unavailable as error:
                 log.warning("pruning_put_off", table=table.name, reason=error)
+        try:
+            await prune_keys_and_audit(writer, settings)
+        except Unavailable as error:
+            log.warning("pruning_put_off", table=API_KEYS.name, reason=error.message)
         try:
             await prune_letters(writer, streams, settings.persistence_prune_rows)
         except Unavailable as error:
@@ -70,6 +77,21 @@ async def prune_conversations(writer: GroupCommit, pool: ReadPool, keep_seconds:
     if removed:
         log.info("pruned", table=CONVERSATIONS.name, rows=removed)
     return removed
+
+
+async def prune_keys_and_audit(writer: GroupCommit, settings: PersistenceSettings) -> None:
+    """Remove keys that open nothing for so long, and what is over the size of the audit."""
+    before = datetime.now(UTC) - timedelta(seconds=settings.persistence_key_keep_seconds)
+    rows = settings.persistence_prune_rows
+    forget = partial(api_keys.forget_dead, before=before, at_most=rows)
+    beyond = partial(audit_log.drop_beyond, most=settings.persistence_audit_max, at_most=rows)
+    removed = {
+        API_KEYS.name: await writer.run(api_keys.WRITING_KEYS, forget),
+        AUDIT.name: await writer.run(f"prune {AUDIT.name}", beyond),
+    }
+    for table, count in removed.items():
+        if count:
+            log.info("pruned", table=table, rows=count)
 
 
 async def prune_letters(writer: GroupCommit, streams: NatsStreams, at_most: int) -> int:

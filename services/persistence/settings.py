@@ -35,6 +35,15 @@ class PersistenceSettings(PlatformSettings):
     persistence_feedback_keep_seconds: float = Field(
         default=365 * DAY_SECONDS, gt=0, description="How long feedback is kept."
     )
+    persistence_audit_keep_seconds: float = Field(
+        default=365 * DAY_SECONDS, gt=0, description="How long the audit is kept."
+    )
+    persistence_audit_max: int = Field(
+        default=200_000, ge=1_000, description="Entries of the audit of all tenants that are kept; the oldest go."
+    )
+    persistence_key_keep_seconds: float = Field(
+        default=365 * DAY_SECONDS, gt=0, description="How long a key is listed after it was revoked or has expired."
+    )
     persistence_workers: int = Field(
         default=32, ge=1, le=256, description="Messages of each main consumer in work at the same time."
     )

@@ -9,8 +9,8 @@ from shared.settings import MIB, PlatformSettings
 SCHEMES = ("redis", "rediss", "unix")
 
 
-class CacheSettings(PlatformSettings):
-    """Where what is costly to make again is kept."""
+class RedisSettings(PlatformSettings):
+    """The Redis that replicas share."""
 
     redis_url: str | None = Field(
         default=None, repr=False, description="Redis that replicas share their caches in; none = each its own memory."
@@ -21,9 +21,6 @@ class CacheSettings(PlatformSettings):
     redis_retry_seconds: float = Field(
         default=5.0, gt=0, le=600, description="How long Redis is left alone after two failures in a row."
     )
-    cache_memory_bytes: int = Field(
-        default=32 * MIB, ge=MIB, description="Size of the cache in memory, where there is no Redis."
-    )
 
     @field_validator("redis_url")
     @classmethod
@@ -33,3 +30,11 @@ class CacheSettings(PlatformSettings):
         if url is not None and "?" in url:
             raise ValueError("options in the address are not taken: limits are settings of their own")
         return url
+
+
+class CacheSettings(RedisSettings):
+    """Where what is costly to make again is kept."""
+
+    cache_memory_bytes: int = Field(
+        default=32 * MIB, ge=MIB, description="Size of the cache in memory, where there is no Redis."
+    )

@@ -4,12 +4,12 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker, NatsPublishCommand
-from faststream.security import SASLPlaintext
 from faststream.types import BrokerMiddleware
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -17,20 +17,19 @@ from nats.aio.subscription import Subscription
 
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.messaging.broker_login import TLS_SCHEME, inbox_prefix_of, security_of
 from shared.settings import MIB, PlatformSettings
 
 log = get_logger(__name__)
 Take = Callable[[Msg], Awaitable[None]]
 
-# Replies to services travel under a prefix of their own, so that the producer user, who may only read `_INBOX.>`,
-# never sees one.
-INBOX_PREFIX = "_INBOX_rag"
 RECONNECT_WAIT_SECONDS = 1
 # A line that carries nothing any more is given up after some 30 s; with the library's own 120 s it took six minutes.
 PING_SECONDS = 10
 UNANSWERED_PINGS = 2
 # What may wait in the client while the broker is away; beyond it a publish fails at once instead of growing memory.
 PENDING_BYTES = 8 * 1024 * 1024
+TLS_ATTEMPT_SECONDS = 5.0
 _CREDENTIALS = re.compile(r"//[^@/]*@")
 
 
@@ -48,9 +47,6 @@ def build_broker(
     `on_closed` runs when the connection is closed for good, `on_reconnected` when it stands again; `closing` tells
     whether we close it ourselves.
     """
-    security = None
-    if settings.nats_user:
-        security = SASLPlaintext(settings.nats_user, settings.nats_password or "", use_ssl=False)
 
     async def on_disconnected() -> None:
         if not closing():
@@ -66,8 +62,8 @@ def build_broker(
     return NatsBroker(
         settings.nats_url.split(","),
         name=name,
-        security=security,
-        inbox_prefix=INBOX_PREFIX,
+        security=security_of(settings),
+        inbox_prefix=inbox_prefix_of(settings),
         # nats-py gives up after 60 attempts by default; its pull loops then spin and freeze the process.
         max_reconnect_attempts=-1,
         reconnect_time_wait=RECONNECT_WAIT_SECONDS,
@@ -116,13 +112,25 @@ async def connect(broker: NatsBroker, settings: PlatformSettings) -> Client:
     address = without_credentials(settings.nats_url)
     try:
         async with asyncio.timeout(settings.nats_connect_seconds):
-            return await broker.connect()
+            return await _connect_again_and_again(broker, uses_tls=TLS_SCHEME in settings.nats_url)
     except TimeoutError:
         raise Unavailable(
             f"no broker at {address} within {settings.nats_connect_seconds:g} s; start it or set RAG_NATS_URL"
         ) from None
     except Exception as error:
         raise Unavailable(f"cannot connect to the broker at {address}: {error}") from error
+
+
+async def _connect_again_and_again(broker: NatsBroker, *, uses_tls: bool) -> Client:
+    """Connect, however long it takes: the client library tries by itself, but for ever at one failed TLS handshake.
+
+    It waits then for a line to be closed that was already replaced.
+    """
+    while uses_tls:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TLS_ATTEMPT_SECONDS):
+                return await broker.connect()
+    return await broker.connect()
 
 
 def without_credentials(url: str) -> str:

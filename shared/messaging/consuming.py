@@ -14,7 +14,6 @@ from contracts.messages import Message
 from contracts.topology import Consumer
 from shared.ending import Ending
 from shared.logs import bind_document
-from shared.messaging.broker import INBOX_PREFIX
 from shared.messaging.delivery import Delivery
 from shared.messaging.keeping import KeptPull
 
@@ -40,7 +39,8 @@ def consume_raw(broker: NatsBroker, consumer: Consumer, handler: RawHandler, *, 
             durable=consumer.name,
             # A batch no larger than the workers: what waits in the process ages while other replicas starve.
             pull_sub=PullSub(batch_size=min(workers, MAX_FETCH), timeout=FETCH_SECONDS),
-            inbox_prefix=f"{INBOX_PREFIX}.".encode(),
+            # The client's own, which the library would replace by its default.
+            inbox_prefix=cast(bytes, None),
             max_workers=workers,
             ack_policy=AckPolicy.MANUAL,
             # A `reply_to` header of a producer would otherwise make FastStream publish where the producer may not.

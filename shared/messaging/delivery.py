@@ -78,4 +78,4 @@ class Delivery:
 def read_deadline(headers: Mapping[str, str]) -> float | None:
     """Return the deadline header as unix seconds; a header that is no number counts as none."""
     value = headers.get(subjects.HEADER_DEADLINE, "")
-    return int(value) / 1000 if value.isdigit() and len(value) < 16 else None
+    return int(value) / 1000 if value.isascii() and value.isdigit() and len(value) < 16 else None

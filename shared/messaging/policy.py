@@ -83,7 +83,7 @@ def wait_seconds(error: Exception, tries: int, waited_seconds: float, *, outage:
 def backoff_seconds(tries: int) -> float:
     """Return the delay before the next try: 0.5 s doubling to 30 s, ±20 % so that retries do not synchronise."""
     delay = min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(tries - 1, 16))
-    return delay * random.uniform(0.8, 1.2)
+    return delay * random.uniform(0.8, 1.2)  # nosec B311: spreads retries
 
 
 def reason_of(error: Exception) -> Reason:

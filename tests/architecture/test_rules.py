@@ -11,6 +11,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from shared.caching.settings import CacheSettings
+from shared.intake_settings import IntakeSettings
 from shared.settings import EmbeddingModelSettings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,11 @@ PACKAGES = ("contracts", "shared", "services")
 SERVICES = ("gateway", "parser", "embedder", "retriever", "agent", "persistence")
 LONGEST_MODULE_LINES = 400
 LONGEST_APP_LINES = 120
+SHARED_SETTINGS = {
+    **EmbeddingModelSettings.model_fields,
+    **CacheSettings.model_fields,
+    **IntakeSettings.model_fields,
+}
 
 
 def sources(*packages: str) -> list[Path]:
@@ -100,7 +106,7 @@ def test_every_setting_says_what_it_is_for(service: str) -> None:
 @pytest.mark.parametrize("service", [*SERVICES, "cli"])
 def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) -> None:
     readme = (PROJECT / "services" / service / "README.md").read_text(encoding="utf-8")
-    shared = {**EmbeddingModelSettings.model_fields, **CacheSettings.model_fields}.keys()
+    shared = SHARED_SETTINGS.keys()
     module = importlib.import_module(f"services.{service}.settings")
     own = {
         field
@@ -114,7 +120,7 @@ def test_the_readme_of_a_service_lists_every_setting_of_its_own(service: str) ->
 
 def test_the_configuration_page_lists_every_shared_setting_with_its_meaning() -> None:
     page = (PROJECT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    for field, info in {**EmbeddingModelSettings.model_fields, **CacheSettings.model_fields}.items():
+    for field, info in SHARED_SETTINGS.items():
         line = next((line for line in page.splitlines() if line.startswith(f"| `RAG_{field.upper()}` |")), None)
         assert line is not None, f"RAG_{field.upper()} is missing"
         assert (info.description or "") in line

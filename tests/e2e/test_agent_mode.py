@@ -22,7 +22,9 @@ SECOND = "The harbour of Lindby opened in 1887."
 
 @contextmanager
 def temperature_tool(platform: RunningPlatform) -> Iterator[None]:
-    address = platform.nats_url.replace("nats://", f"nats://platform:{platform.password}@")
+    made = rag("provision", "--tool", "temperature", "--data", str(platform.data), "--json")
+    user = json.loads(made.stdout)
+    address = platform.nats_url.replace("nats://", f"nats://{user['user']}:{user['password']}@")
     process = subprocess.Popen([sys.executable, "docs/examples/temperature_tool.py", address], cwd=PROJECT)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The broker of `rag up`: what its two users may do."""
+"""The broker of `rag up`: its owner, who may do everything, and whoever comes without credentials."""
 
 import asyncio
 import json
@@ -13,10 +13,11 @@ import pytest
 from nats.aio.client import Client
 
 from contracts import subjects
+from contracts.permissions import PLATFORM
 from services.cli.broker_access import BrokerLogin, jetstream
-from services.cli.broker_config import PLATFORM_USER, BrokerOptions, broker_config, max_file_bytes, server_binary
+from services.cli.broker_config import BrokerOptions, broker_config, max_file_bytes, server_binary
 from services.cli.errors import CommandError
-from shared.messaging.broker import INBOX_PREFIX
+from shared.messaging.broker_login import INBOX_PREFIX
 from shared.messaging.provisioning import drift, provision
 from tests.servers import START_TIMEOUT_SECONDS, free_port, wait_for_port
 
@@ -33,7 +34,7 @@ class Broker:
     @asynccontextmanager
     async def platform(self) -> AsyncIterator[Client]:
         client = await nats.connect(
-            self.url, user=PLATFORM_USER, password=PASSWORD, inbox_prefix=INBOX_PREFIX.encode(), error_cb=quiet
+            self.url, user=PLATFORM, password=PASSWORD, inbox_prefix=INBOX_PREFIX.encode(), error_cb=quiet
         )
         try:
             yield client
@@ -73,7 +74,7 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
     store = tmp_path / 'a "folder" $with ünusual {name}'
     store.mkdir()
     config = tmp_path / "nats.conf"
-    config.write_text(broker_config(BrokerOptions(port, free_port(), store, PASSWORD)))
+    config.write_text(broker_config(BrokerOptions(port, free_port(), store, {PLATFORM: PASSWORD})))
     process = subprocess.Popen([str(server_binary()), "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port, process)
@@ -118,6 +119,19 @@ async def test_a_producer_reads_facts(broker: Broker) -> None:
         assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
 
 
+async def test_a_producer_does_not_read_who_used_which_key(broker: Broker) -> None:
+    async with broker.producer() as (producer, refusals), broker.platform() as platform:
+        facts = await producer.subscribe(subjects.FACTS_ALL)
+        await producer.flush()
+        await platform.publish("rag.v1.facts.audit.key_used", b"{}")
+        await platform.publish(subjects.DOCUMENT_INDEXED, b"{}")
+        await platform.flush()
+        assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
+        await producer.subscribe("rag.v1.facts.audit.*")
+        await producer.flush()
+        assert "permissions violation for subscription" in await refusals.next()
+
+
 @pytest.mark.parametrize(
     "subject",
     [
@@ -155,14 +169,14 @@ async def test_a_producer_reads_nothing_else(broker: Broker, subject: str) -> No
 
 
 async def test_nobody_becomes_the_platform_without_its_password(broker: Broker) -> None:
-    login = BrokerLogin(broker.url, PLATFORM_USER, "guess")
+    login = BrokerLogin(broker.url, PLATFORM, "guess")
     with pytest.raises(CommandError, match=r"(?i)(authorization violation|reset by peer).*check RAG_NATS_URL"):
         async with jetstream(login, connect_seconds=2):
             raise AssertionError("connected")
 
 
 def test_the_server_listens_on_the_loopback_interface_only(tmp_path: Path) -> None:
-    config = json.loads(broker_config(BrokerOptions(4222, 8222, tmp_path, PASSWORD)))
+    config = json.loads(broker_config(BrokerOptions(4222, 8222, tmp_path, {PLATFORM: PASSWORD})))
     assert config["listen"] == "127.0.0.1:4222"
     assert config["http"] == "127.0.0.1:8222"
     assert config["max_payload"] == 1_048_576

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from structlog.testing import capture_logs
 
 from contracts.queries import Answer, AnswerEvent, AnswerEventType, Citation
 from services.gateway.mcp.arguments import MAX_TEXT_CHARACTERS
-from services.gateway.tenancy import tenant
+from services.gateway.principal import ANYBODY
 from shared.errors import Overloaded, Rejected, Unavailable
 from tests.integration.gateway_stand import chunk
 from tests.integration.mcp_stand import McpStand, running_mcp, running_replica, taking_turns, text_of
@@ -263,9 +264,11 @@ async def test_what_does_not_exist_is_an_error_of_the_tool(stand: McpStand, clie
         await client.call_tool("drop", {})
 
 
-async def test_every_tool_works_for_the_tenant_of_the_request(stand: McpStand, client: Client) -> None:
+async def test_every_tool_works_for_the_tenant_of_the_request(
+    stand: McpStand, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """INVARIANT: a tenant sees only its own; the tenant comes from where the routes have it from."""
-    stand.replica.app.dependency_overrides[tenant] = lambda: "acme"
+    monkeypatch.setattr("services.gateway.authentication.ANYBODY", replace(ANYBODY, tenant="acme"))
     asked: list[str] = []
 
     async def document(_self: object, of: str, document_id: str) -> None:

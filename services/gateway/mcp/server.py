@@ -32,6 +32,7 @@ from starlette.types import Receive, Scope, Send
 from services.gateway.gateway import Gateway
 from services.gateway.mcp.texts import failure_text
 from services.gateway.mcp.tool import Call, Outcome, Tool
+from services.gateway.principal import Principal
 from services.gateway.problems import RequestProblem
 from shared import semantics
 from shared.errors import PlatformError, RemoteFault
@@ -104,8 +105,8 @@ class McpServer:
             field=header,
         )
 
-    async def serve(self, caller: tuple[str, Gateway], scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request for a tenant."""
+    async def serve(self, caller: tuple[Principal, Gateway], scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request of a caller."""
         scope[_CALLER] = caller
         await self._sessions.handle_request(scope, receive, send)
 
@@ -123,7 +124,9 @@ class McpServer:
         attributes = {semantics.GEN_AI_OPERATION: "execute_tool", semantics.GEN_AI_TOOL: tool.name}
         with span(self._tracer, semantics.tool(tool.name), attributes=attributes) as current:
             try:
-                outcome = await tool.run(_call_in(context), tool.read(params.arguments or {}))
+                call = _call_in(context)
+                call.caller.require(tool.scope)
+                outcome = await tool.run(call, tool.read(params.arguments or {}))
             except PlatformError as error:
                 return _failed(error, current)
             except Exception as error:  # The boundary: nothing behind it may reach the caller as a traceback.
@@ -135,7 +138,7 @@ class McpServer:
 def _call_in(context: ServerRequestContext[Any, Request]) -> Call:
     if context.request is None:
         raise RuntimeError("a call came without its HTTP request")
-    tenant, gateway = context.request.scope[_CALLER]
+    caller, gateway = context.request.scope[_CALLER]
     told = 0
 
     async def tell(message: str) -> None:
@@ -144,7 +147,7 @@ def _call_in(context: ServerRequestContext[Any, Request]) -> Call:
         await context.session.report_progress(told, message=message)
 
     meta = (context.params or {}).get("_meta") or {}
-    return Call(tenant, gateway, tell, hears_progress=meta.get("progressToken") is not None)
+    return Call(caller, gateway, tell, hears_progress=meta.get("progressToken") is not None)
 
 
 def _succeeded(outcome: Outcome) -> CallToolResult:

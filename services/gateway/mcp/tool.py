@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from contracts.messages import Message
 from services.gateway.gateway import Gateway
 from services.gateway.mcp.arguments import Arguments
+from services.gateway.principal import Principal, Scope
 from services.gateway.problems import invalid_body
 
 
@@ -24,10 +25,15 @@ class Outcome:
 class Call:
     """Who calls; `tell` reports progress to a caller who `hears_progress`, and does nothing for others."""
 
-    tenant: str
+    caller: Principal
     gateway: Gateway
     tell: Callable[[str], Awaitable[None]]
     hears_progress: bool = False
+
+    @property
+    def tenant(self) -> str:
+        """Return whose call it is."""
+        return self.caller.tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Tool:
     arguments: type[Arguments]
     result: type[Message]
     run: Callable[[Call, Any], Awaitable[Outcome]]
+    scope: Scope = Scope.QUERY
     read_only: bool = True
     # A write that replaces something is destructive; one that changes nothing the second time is idempotent.
     destructive: bool = False

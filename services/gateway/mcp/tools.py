@@ -20,6 +20,7 @@ from services.gateway.mcp.arguments import (
 from services.gateway.mcp.asking import ask
 from services.gateway.mcp.texts import answer_text, document_text, hits_text, receipt_text
 from services.gateway.mcp.tool import Call, Outcome, Tool
+from services.gateway.principal import Scope
 from services.gateway.problems import invalid_body
 from services.gateway.schemas import Document, DocumentReceipt, Hit, QueryAnswer, SearchBody
 from services.gateway.searching import hit_of, search
@@ -136,6 +137,7 @@ TOOLS: Final = (
         arguments=IngestArguments,
         result=DocumentReceipt,
         run=_ingest_text,
+        scope=Scope.INGEST,
         read_only=False,
         destructive=True,
     ),

@@ -3,11 +3,13 @@
 from services.gateway.routes import (
     admin,
     answer_events,
+    audit,
     contracts,
     conversations,
     dead_letters,
     documents,
     feedback,
+    keys,
     mcp,
     openai,
     queries,
@@ -28,6 +30,8 @@ ROUTERS = tuple(
         mcp,
         admin,
         dead_letters,
+        keys,
+        audit,
         traces,
         contracts,
     )

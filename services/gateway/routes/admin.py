@@ -12,6 +12,7 @@ from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.health_schemas import HealthSummary, PlatformHealth
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.principal import Caller, Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.schemas import (
     CollectionDeleteReceipt,
@@ -23,7 +24,13 @@ from services.gateway.tenancy import Tenant
 router = APIRouter(responses=PROBLEMS)
 
 
-@router.get("/v1/collections", tags=["documents"], summary="List collections", responses={200: {"model": Collections}})
+@router.get(
+    "/v1/collections",
+    tags=["documents"],
+    summary="List collections",
+    responses={200: {"model": Collections}},
+    dependencies=[needs(Scope.QUERY)],
+)
 async def list_collections(tenant: Tenant, gateway: GatewayOf) -> Response:
     """Return every collection with the number of its documents and chunks."""
     found = await gateway.reads.collections(tenant)
@@ -36,6 +43,7 @@ async def list_collections(tenant: Tenant, gateway: GatewayOf) -> Response:
     tags=["documents"],
     summary="Delete a collection",
     responses={202: {"model": CollectionDeleteReceipt}},
+    dependencies=[needs(Scope.INGEST)],
 )
 async def delete_collection(name: CollectionName, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Delete every document of a collection; from the answer on no search and no answer shows any of them."""
@@ -48,6 +56,7 @@ async def delete_collection(name: CollectionName, tenant: Tenant, gateway: Gatew
     tags=["operations"],
     summary="Look at the stages of the pipeline",
     responses={200: {"model": PipelineState}},
+    dependencies=[needs(Scope.ADMIN)],
 )
 async def read_pipeline(gateway: GatewayOf) -> Response:
     """Return for every stage what waits, what is in work and how fast it goes."""
@@ -60,9 +69,11 @@ async def read_pipeline(gateway: GatewayOf) -> Response:
     summary="Do one step towards the next embedding model",
     openapi_extra=body_of(ReindexRequest),
     responses={200: {"model": ReindexReply}},
+    dependencies=[needs(Scope.ADMIN)],
 )
-async def reindex(request: Request, gateway: GatewayOf) -> Response:
+async def reindex(request: Request, caller: Caller, gateway: GatewayOf) -> Response:
     """Return where the reindexing stands after the step; `rag reindex` does all of them."""
+    caller.require_operator(gateway.settings.operator_tenant)
     step = await read_json(request, ReindexRequest)
     return message_reply(await gateway.patient_requester.ask(subjects.INDEX_REINDEX, step, ReindexReply))
 
@@ -73,9 +84,11 @@ async def reindex(request: Request, gateway: GatewayOf) -> Response:
     summary="Do one step of comparing database and index",
     openapi_extra=body_of(ReconcileRequest),
     responses={200: {"model": ReconcileReply}},
+    dependencies=[needs(Scope.ADMIN)],
 )
-async def reconcile(request: Request, gateway: GatewayOf) -> Response:
+async def reconcile(request: Request, caller: Caller, gateway: GatewayOf) -> Response:
     """Return what the step found and repaired; `rag doctor --reconcile` does all of them."""
+    caller.require_operator(gateway.settings.operator_tenant)
     step = await read_json(request, ReconcileRequest)
     return message_reply(await gateway.patient_requester.ask(subjects.RECONCILE, step, ReconcileReply))
 

@@ -10,18 +10,19 @@ from contracts.queries import AskQuestion
 from services.gateway.answer_events import Telling, told
 from services.gateway.event_stream import EventStream
 from services.gateway.gateway import Gateway, GatewayOf
-from services.gateway.openapi import PROBLEMS
+from services.gateway.openapi import EVENT_STREAM, PROBLEMS
+from services.gateway.principal import Scope, needs
 from services.gateway.problems import invalid_request
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
-router = APIRouter(tags=["questions"], responses=PROBLEMS)
+router = APIRouter(tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 MAX_EVENT_ID_DIGITS: Final = 9
 ANSWER_STREAM: Final[dict[str, Any]] = {
     "description": "`accepted`, (`step` | `retrieval` | `delta`)*, `citations`, `done`, or `error` at any point. "
     "`done` holds a QueryAnswer, `error` a Problem. An event's `id` is its number; `Last-Event-ID` resumes behind it.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": EVENT_STREAM,
 }
 
 

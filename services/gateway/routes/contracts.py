@@ -12,6 +12,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from services.gateway.asyncapi_page import asyncapi_page
+from services.gateway.hardening import page
 from services.gateway.replies import json_reply
 from shared.errors import NotFound
 from shared.settings import PROJECT_ROOT
@@ -26,13 +27,14 @@ router = APIRouter(include_in_schema=False)
 async def docs() -> HTMLResponse:
     """Return Swagger UI for the HTTP API; addresses are relative, so a proxy may put a prefix in front."""
     assets = ASSETS_PATH.removeprefix("/")
-    return get_swagger_ui_html(
+    html = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="RAG platform: HTTP API",
         swagger_js_url=f"{assets}/swagger-ui-bundle.js",
         swagger_css_url=f"{assets}/swagger-ui.css",
         swagger_favicon_url=f"{assets}/favicon.png",
     )
+    return page(bytes(html.body).decode())
 
 
 @router.get("/asyncapi.json")
@@ -44,7 +46,7 @@ async def asyncapi_document() -> Response:
 @router.get("/asyncapi")
 async def asyncapi() -> HTMLResponse:
     """Return the contract of the messages as a page."""
-    return HTMLResponse(asyncapi_page(_asyncapi()))
+    return page(asyncapi_page(_asyncapi()))
 
 
 def docs_assets() -> Mount:

@@ -8,12 +8,15 @@ from starlette.responses import Response
 from contracts.conversations import MAX_TURNS_LISTED, ConversationId, ConversationListQuery, ConversationQuery
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.schemas import DEFAULT_PAGE, MAX_PAGE
 from services.gateway.talk_schemas import Conversation, ConversationDeleteReceipt, Conversations
 from services.gateway.tenancy import Tenant
 
-router = APIRouter(prefix="/v1/conversations", tags=["conversations"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/conversations", tags=["conversations"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)]
+)
 
 Id = Annotated[ConversationId, Path(description="The id that its questions were sent with.")]
 Cursor = Annotated[str | None, Query(max_length=1024)]

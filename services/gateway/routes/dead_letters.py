@@ -9,10 +9,12 @@ from pydantic import AwareDatetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.dead_letters import MAX_SEQUENCE, NAME_PATTERN, DeadLetterContent, DeadLetterListQuery
+from contracts.dead_letters import NAME_PATTERN, DeadLetterContent, DeadLetterListQuery
+from contracts.messages import MAX_SEQUENCE
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import json_reply, message_reply
 from services.gateway.schemas import (
     DEFAULT_PAGE,
@@ -26,7 +28,9 @@ from services.gateway.schemas import (
 )
 from services.gateway.tenancy import Tenant
 
-router = APIRouter(prefix="/v1/admin/dead-letters", tags=["operations"], responses=PROBLEMS)
+router = APIRouter(
+    prefix="/v1/admin/dead-letters", tags=["operations"], responses=PROBLEMS, dependencies=[needs(Scope.ADMIN)]
+)
 
 Seq = Annotated[int, Path(ge=1, le=MAX_SEQUENCE, description="Its place in the DEAD stream.")]
 Name = Annotated[str | None, Query(pattern=NAME_PATTERN)]

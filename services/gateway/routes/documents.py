@@ -9,12 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from contracts.documents import CollectionName, DocumentId
+from contracts.documents import FETCH_URLS, CollectionName, DocumentId
 from contracts.reads import DocumentListQuery, DocumentStatus, DocumentView
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
-from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.openapi import EVENT_STREAM, PROBLEMS, body_of
+from services.gateway.principal import Scope, needs
 from services.gateway.problems import invalid_request
 from services.gateway.receipts import Receipt
 from services.gateway.replies import json_reply, message_reply
@@ -29,7 +30,7 @@ router = APIRouter(tags=["documents"], responses=PROBLEMS)
 _DOCUMENT_ID: Final[TypeAdapter[str]] = TypeAdapter(DocumentId)
 _EVENT_STREAM: Final = {
     "description": "`event` is the status, `data` a DocumentState.",
-    "content": {"text/event-stream": {}},
+    "content": EVENT_STREAM,
 }
 
 
@@ -52,6 +53,7 @@ DocumentIdOf = Annotated[str, Depends(_document_id)]
     summary="Send documents to be indexed",
     openapi_extra=body_of(DocumentsBody, upload=True),
     responses={202: {"model": DocumentsReceipt}},
+    dependencies=[needs(Scope.INGEST)],
 )
 async def send_documents(
     request: Request,
@@ -72,7 +74,9 @@ async def send_documents(
     return json_reply({"documents": [receipt.as_json() for receipt in receipts]}, 202)
 
 
-@router.get("/v1/documents", summary="List documents", responses={200: {"model": Documents}})
+@router.get(
+    "/v1/documents", summary="List documents", responses={200: {"model": Documents}}, dependencies=[needs(Scope.QUERY)]
+)
 async def list_documents(
     tenant: Tenant,
     gateway: GatewayOf,
@@ -87,7 +91,12 @@ async def list_documents(
 
 
 # Before the document itself: an id may hold slashes, so the shorter path would take this one as well.
-@router.get("/v1/documents/{document_id:path}/events", summary="Follow a document", responses={200: _EVENT_STREAM})
+@router.get(
+    "/v1/documents/{document_id:path}/events",
+    summary="Follow a document",
+    responses={200: _EVENT_STREAM},
+    dependencies=[needs(Scope.INGEST, Scope.QUERY)],
+)
 async def follow_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Stream one event per state change, the present state first, until indexed, failed or deleted."""
     await gateway.reads.document(tenant, document_id)
@@ -105,7 +114,12 @@ async def follow_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Ga
     return StreamingResponse(stream(), media_type="text/event-stream", headers=headers)
 
 
-@router.get("/v1/documents/{document_id:path}", summary="Look at a document", responses={200: {"model": DocumentView}})
+@router.get(
+    "/v1/documents/{document_id:path}",
+    summary="Look at a document",
+    responses={200: {"model": DocumentView}},
+    dependencies=[needs(Scope.INGEST, Scope.QUERY)],
+)
 async def read_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Return a document's state."""
     return message_reply(await gateway.reads.document(tenant, document_id))
@@ -116,6 +130,7 @@ async def read_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Gate
     status_code=202,
     summary="Delete a document",
     responses={202: {"model": DeleteReceipt}},
+    dependencies=[needs(Scope.INGEST)],
 )
 async def delete_document(document_id: DocumentIdOf, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Delete a document; from the answer on no search and no answer shows it."""
@@ -127,7 +142,7 @@ async def delete_document(document_id: DocumentIdOf, tenant: Tenant, gateway: Ga
 async def _send_json(
     request: Request, tenant: str, gateway: Gateway, key: IdempotencyKey | None, wait_s: float
 ) -> list[Receipt]:
-    body = await read_json(request, DocumentsBody)
+    body = await read_json(request, DocumentsBody, {FETCH_URLS: gateway.settings.fetch_urls == "on"})
     size_bytes = len(await request.body())
     sent = await run_sized(size_bytes, submissions(gateway, key).of_documents, body.documents)
     return await send(gateway, tenant, sent, key, wait_s)

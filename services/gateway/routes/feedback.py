@@ -7,11 +7,12 @@ from starlette.responses import Response
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.talk_schemas import FeedbackBody, FeedbackReceipt
 from services.gateway.tenancy import Tenant
 
-router = APIRouter(tags=["questions"], responses=PROBLEMS)
+router = APIRouter(tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(

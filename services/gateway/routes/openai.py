@@ -25,22 +25,23 @@ from services.gateway.openai_wire.schemas import (
     ModelList,
 )
 from services.gateway.openai_wire.streaming import chunk_events
-from services.gateway.openapi import OPENAI_ERRORS, body_of
+from services.gateway.openapi import EVENT_STREAM, OPENAI_ERRORS, body_of
 from services.gateway.presence import while_connected
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import json_reply
 from services.gateway.tenancy import Tenant
 from shared.errors import Retryable
 from shared.logs import get_logger
 
 log = get_logger(__name__)
-router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS)
+router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(
     "/v1/chat/completions",
     summary="Go on with a chat",
     openapi_extra=body_of(ChatBody),
-    responses={200: {"model": ChatCompletion, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"model": ChatCompletion, "content": EVENT_STREAM}},
 )
 async def complete_chat(request: Request, tenant: Tenant, gateway: GatewayOf) -> Response:
     """Answer the last message of a chat from the documents, with the sources as footnotes and in `citations`."""

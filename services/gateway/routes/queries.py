@@ -13,13 +13,14 @@ from services.gateway.conversation_ids import conversation_of
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.presence import while_connected
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.routes.answer_events import ANSWER_STREAM, stream_answer
 from services.gateway.schemas import QueryAnswer, QueryBody
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
-router = APIRouter(tags=["questions"], responses=PROBLEMS)
+router = APIRouter(tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(

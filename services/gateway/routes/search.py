@@ -10,6 +10,7 @@ from starlette.responses import Response
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import json_reply
 from services.gateway.schemas import SearchAnswer, SearchBody
 from services.gateway.searching import hit_of
@@ -17,7 +18,7 @@ from services.gateway.searching import search as search_for
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
-router = APIRouter(tags=["search"], responses=PROBLEMS)
+router = APIRouter(tags=["search"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(

@@ -8,11 +8,12 @@ from starlette.responses import Response
 from contracts.traces import TraceListQuery, TracePage, TraceView
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS
+from services.gateway.principal import Scope, needs
 from services.gateway.replies import message_reply
 from services.gateway.schemas import DEFAULT_PAGE, MAX_PAGE
 from services.gateway.tenancy import Tenant
 
-router = APIRouter(prefix="/v1/traces", tags=["operations"], responses=PROBLEMS)
+router = APIRouter(prefix="/v1/traces", tags=["operations"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 Id = Annotated[str, Path(pattern="^[0-9a-fA-F]{32}$", description="As `X-Trace-Id` names it.")]
 

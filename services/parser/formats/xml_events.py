@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import lru_cache
 from html import unescape
 from typing import Any, Final, Literal, NamedTuple
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406: writes text, parses none
 
 from lxml import etree
 

@@ -82,7 +82,7 @@ def _list_statement(query: TraceListQuery) -> Select[Any]:
     if query.service is not None:
         statement = statement.where(_TRACE.services.contains(join_services([query.service]), autoescape=True))
     if query.min_ms is not None:
-        statement = statement.where(_TRACE.duration_ns >= min(int(query.min_ms * 1_000_000), 2**62))
+        statement = statement.where(_TRACE.duration_ns >= int(min(query.min_ms * 1_000_000, 2**62)))
     if query.error is not None:
         statement = statement.where(_TRACE.failed == query.error)
     if query.cursor is not None:

@@ -1,6 +1,7 @@
 """The folder that everything is stored in."""
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,17 @@ def test_the_password_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path
     password = data.password()
     assert len(password) >= 40
     assert data.password() == password
-    assert stat.S_IMODE(data.password_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(data.password_file().stat().st_mode) == 0o600
+
+
+def test_the_secret_of_keys_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    data = folder(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        peppers = set(pool.map(lambda _: data.pepper(), range(32)))
+    assert len(peppers) == 1
+    assert len(peppers.pop()) >= 40
+    assert stat.S_IMODE(data.pepper_file.stat().st_mode) == 0o600
+    assert [path.name for path in data.pepper_file.parent.iterdir()] == ["keys.pepper"]
 
 
 def test_a_second_user_of_the_folder_is_refused_while_the_first_is_there(tmp_path: Path) -> None:

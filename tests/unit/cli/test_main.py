@@ -3,9 +3,7 @@
 import subprocess
 import sys
 
-from services.cli.conversations import CONVERSATION_COMMANDS
-from services.cli.dead_letters import LETTER_COMMANDS
-from services.cli.main import COMMANDS
+from services.cli.main import COMMANDS, GROUPS, WITHOUT_KEY
 from shared.settings import PROJECT_ROOT
 
 SLOW_LIBRARIES = ("rich", "httpx", "nats", "faststream", "numpy", "opentelemetry")
@@ -27,12 +25,15 @@ def test_help_lists_every_command_with_a_whole_sentence() -> None:
     shown = run("from services.cli.main import main; main(['--help'])")
     listed = shown.partition("Commands:")[2].split("\n")
     rows = {line.split()[0]: line for line in listed if line.strip()}
-    assert list(rows) == [*(command.__name__ for command in COMMANDS), "dead-letters", "conversations"]
+    assert list(rows) == [*(command.__name__ for command in COMMANDS), *GROUPS]
     assert all(row.endswith(".") and not row.endswith("...") for row in rows.values())
 
 
 def test_every_command_speaks_json() -> None:
-    commands = [[command.__name__] for command in COMMANDS] + [["dead-letters", name] for name in LETTER_COMMANDS]
-    commands += [["conversations", name] for name in CONVERSATION_COMMANDS]
+    commands = [[command.__name__] for command in COMMANDS]
+    commands += [[group, name] for group, (members, _) in GROUPS.items() for name in members]
+    without_key = [command.__name__ for command in WITHOUT_KEY]
     for command in commands:
-        assert "--json" in run(f"from services.cli.main import main; main([*{command!r}, '--help'])")
+        shown = run(f"from services.cli.main import main; main([*{command!r}, '--help'])")
+        assert "--json" in shown
+        assert ("--key" in shown) == (command[0] not in without_key)

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from services.cli.data_folder import DataFolder
+from services.cli.local import Ready
 from services.cli.plan import STOP_ORDER, Plan, service_of
 from services.cli.ports import Ports
+from services.cli.ready_block import ready_lines
 from services.cli.scaling import SERVICES, parse_scale
 from services.cli.scrape_targets import scrape_targets
 
@@ -55,8 +59,8 @@ def test_questions_have_an_embedder_that_no_document_reaches_and_that_does_not_s
 def test_the_launcher_decides_about_addresses_and_the_caller_about_the_rest() -> None:
     environment = plan().services()[0].environment
     assert environment["RAG_NATS_URL"] == "nats://127.0.0.1:4222"
-    assert environment["RAG_NATS_USER"] == "platform"
-    assert environment["RAG_NATS_PASSWORD_FILE"] == "/data/secrets/platform.password"
+    assert environment["RAG_NATS_USER"] == "gateway"
+    assert environment["RAG_NATS_PASSWORD_FILE"] == "/data/secrets/gateway.password"
     assert environment["RAG_DATA_DIR"] == "/data"
     assert environment["RAG_MODELS_DIR"] == "/models"
     assert environment["RAG_QDRANT_URL"] == "http://q"
@@ -65,6 +69,13 @@ def test_the_launcher_decides_about_addresses_and_the_caller_about_the_rest() ->
 
 def test_no_process_is_told_the_password_itself() -> None:
     assert not any("RAG_NATS_PASSWORD" in spec.environment for spec in plan().services())
+
+
+def test_the_gateway_alone_is_told_where_the_secret_of_keys_lies_unless_the_caller_gives_one() -> None:
+    told = [spec.name for spec in plan().services() if "RAG_KEY_PEPPER_FILE" in spec.environment]
+    assert told == ["gateway"]
+    own = plan(RAG_KEY_PEPPER="p" * 32).services()[0].environment
+    assert "RAG_KEY_PEPPER_FILE" not in own
 
 
 def test_the_time_to_drain_is_the_callers_when_given() -> None:
@@ -98,3 +109,9 @@ def test_a_prometheus_gets_every_process_under_its_service_and_its_name() -> Non
     assert found[0] == {"targets": ["127.0.0.1:8000"], "labels": {"service": "gateway", "instance": "gateway"}}
     assert found[3] == {"targets": ["127.0.0.1:8103"], "labels": {"service": "embedder", "instance": "embedder.2"}}
     assert found[-1]["labels"] == {"service": "embedder", "instance": "embedder.queries"}
+
+
+@pytest.mark.parametrize(("auth", "said"), [("jwt", False), ("keys", True), ("keys,jwt", True), ("off", False)])
+def test_who_needs_a_key_is_told_how_to_make_the_first_one(auth: str, said: bool) -> None:
+    lines = ready_lines(plan(RAG_AUTH=auth), Ready(pids={}, seconds=1.0))
+    assert ("  keys      rag keys create --data /data" in lines) == said

@@ -24,6 +24,7 @@ def decoded(**fields: object) -> IngestMessage:
         (json.dumps({"text": "x", "id": "i" * 257}).encode(), "id", "at most 256"),
         (b'{"text":"x","id":"a\\u0000b"}', "id", "control characters"),
         (b'{"text":"x","collection":"no spaces"}', "collection", "pattern"),
+        (b'{"object":"dead/parser/1"}', "object", "must be an upload"),
         (b'{"content":"!!","media_type":"text/plain"}', "content", "not valid base64"),
         (b'{"content":"YQ=="}', "", "media_type or a filename"),
         (b'{"text":"x","media_type":"nonsense"}', "media_type", "pattern"),

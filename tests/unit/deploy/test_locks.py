@@ -22,7 +22,7 @@ def test_tests_run_with_the_very_versions_that_users_get() -> None:
     assert {name: tested.get(name) for name in pins("runtime")} == pins("runtime")
 
 
-@pytest.mark.parametrize("level", ["runtime", "dev", "llm"])
+@pytest.mark.parametrize("level", ["runtime", "dev", "llm", "tools"])
 def test_every_declared_dependency_is_locked_at_a_version_it_allows(level: str) -> None:
     """Fails when pyproject.toml was changed without `make lock`."""
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
@@ -32,6 +32,6 @@ def test_every_declared_dependency_is_locked_at_a_version_it_allows(level: str) 
         assert declared.specifier.contains(version, prereleases=True), declared
 
 
-@pytest.mark.parametrize("level", ["runtime", "dev", "llm"])
+@pytest.mark.parametrize("level", ["runtime", "dev", "llm", "tools"])
 def test_no_package_index_is_written_into_the_locks(level: str) -> None:
     assert not re.search(r"://|^-", (PROJECT / "requirements" / f"{level}.txt").read_text(), re.MULTILINE)

@@ -18,4 +18,4 @@ def test_without_authentication_no_other_interface_is_allowed(host: str) -> None
 
 def test_an_authentication_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError):
-        GatewaySettings.model_validate({"auth": "keys"})
+        GatewaySettings.model_validate({"auth": "password"})
