@@ -84,7 +84,7 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     seats = CallerSeats(
         settings.gateway_max_waiting,
         "too many callers wait at the same time",
-        per_caller=settings.gateway_max_waiting_per_key,
+        per_caller=settings.gateway_max_waiting_per_caller,
     )
     answer_streams = AnswerStreams(
         StoredAnswers(client, pending),

@@ -77,7 +77,7 @@ class Jwks:
                 self._keys = await self._fetch()
                 self._fetched_at = time.monotonic()
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=f"{type(error).__name__}: {error}")
+                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=error)
 
     async def _fetch(self) -> dict[str, Mapping[str, Any]]:
         url = self._url or await self._discover()

@@ -121,7 +121,7 @@ class KeyFeed:
             await self.catch_up()
         except PlatformError as error:
             if not told_before:
-                log.warning("keys_not_heard_of", reason=error.message)
+                log.warning("keys_not_heard_of", reason=error)
             return False
         if told_before:
             log.info("keys_heard_of_again", known=len(self._ring))
@@ -136,7 +136,7 @@ class KeyFeed:
         try:
             changes = decode(KeyChanges, message.data)
         except DecodeError as error:
-            log.warning("key_changes_not_readable", reason=str(error))
+            log.warning("key_changes_not_readable", reason=error)
             return
         for check in changes.keys:
             self._ring.take(check)

@@ -80,7 +80,7 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
         le=100_000,
         description="Callers who wait at the same time: questions, wait_s, event streams.",
     )
-    gateway_max_waiting_per_key: int = Field(
+    gateway_max_waiting_per_caller: int = Field(
         default=200,
         ge=0,
         le=100_000,

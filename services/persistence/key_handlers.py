@@ -69,7 +69,7 @@ class KeyHandlers:
                 await self._publisher.publish(subject, fact, tenant=fact.tenant, message_id=message_id)
             except Unavailable as error:
                 # It is in the audit already, which the commit has seen to; only other readers of facts miss it.
-                log.warning("key_fact_not_published", audit_id=fact.audit_id, reason=error.message)
+                log.warning("key_fact_not_published", audit_id=fact.audit_id, reason=error)
         return view
 
 
@@ -94,7 +94,7 @@ class KeyChangeTeller:
             try:
                 await self._tell()
             except (Unavailable, NatsError) as error:
-                log.debug("key_changes_not_told", reason=str(error))
+                log.debug("key_changes_not_told", reason=error)
 
     async def _tell(self) -> None:
         if self._told_version is None:

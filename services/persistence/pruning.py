@@ -50,7 +50,7 @@ async def prune_forever(
         try:
             await prune_keys_and_audit(writer, settings)
         except Unavailable as error:
-            log.warning("pruning_put_off", table=API_KEYS.name, reason=error.message)
+            log.warning("pruning_put_off", table=API_KEYS.name, reason=error)
         try:
             await prune_letters(writer, streams, settings.persistence_prune_rows)
         except Unavailable as error:

@@ -50,7 +50,7 @@ class Ingest(Protocol):
         ...
 
 
-class BehindError(Exception):
+class BehindError(PlatformError):
     """INGEST ends below a revision that is known."""
 
 

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from fastapi import FastAPI
@@ -20,6 +22,7 @@ from contracts import subjects
 from contracts.retrieval import RetrieveReply, RetrieveRequest
 from contracts.topology import CONSUMERS, DEAD_LETTERS, PARSER
 from services.gateway.app import build_app
+from services.gateway.authentication import Anybody
 from services.gateway.settings import GatewaySettings
 from services.persistence import figures
 from services.persistence.database import open_database
@@ -104,6 +107,7 @@ async def test_requests_for_any_path_by_any_method(monkeypatch: pytest.MonkeyPat
     service = Service("gateway", settings)
     monkeypatch.setattr(service, "telemetry", replace(service.telemetry, meter=measured.meter))
     app = build_app(service, settings)
+    app.state.access = SimpleNamespace(authenticator=Anybody(), trail=Mock())
     paths = ["/v1/documents/made-up-{}", "/v1/collections/made-up-{}", "/made-up-{}", "/metrics/made-up-{}", "/live"]
     methods = ["GET", "DELETE", "MADE-UP-{}", "POST"]
 
