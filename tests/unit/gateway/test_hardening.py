@@ -123,7 +123,9 @@ def test_what_is_no_origin_is_refused_at_start(value: str) -> None:
 
 
 async def test_the_whole_app_answers_a_listed_page_before_it_asks_who_calls() -> None:
-    settings = GatewaySettings.model_validate({"gateway_cors_origins": f" {ORIGIN} ,http://[::1]:8080", "metrics": False})
+    settings = GatewaySettings.model_validate(
+        {"gateway_cors_origins": f" {ORIGIN} ,http://[::1]:8080", "metrics": False}
+    )
     answer = await preflight(build_app(Service("gateway", settings), settings), ORIGIN)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, ORIGIN)
 
