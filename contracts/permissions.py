@@ -166,9 +166,14 @@ def _answers_are_read() -> list[str]:
     return [f"{API}.DIRECT.GET.{stream}", f"{API}.DIRECT.GET.{stream}.{subjects.ANSWERS_ALL}"]
 
 
+def _consumed_streams_are_read() -> list[str]:
+    """What a durable has before it, and since when, is told by its oldest message."""
+    return [f"{API}.DIRECT.GET.{stream.name}" for stream in STREAMS if stream.consumers]
+
+
 def _letters_are_settled() -> list[str]:
     """Persistence reads what a durable gave up, and takes it out of the streams that would keep it for ever."""
-    read = [f"{API}.DIRECT.GET.{stream.name}" for stream in STREAMS if stream.consumers]
+    read = _consumed_streams_are_read()
     kept = [stream.name for stream in STREAMS if stream.retention is not Retention.LIMITS]
     removed = [f"{API}.STREAM.MSG.{verb}.{name}" for name in [*kept, DEAD_LETTERS.stream] for verb in ("GET", "DELETE")]
     return [*read, *removed]
@@ -181,7 +186,7 @@ def _steps_are_kept() -> list[str]:
 
 # What else a service needs of JetStream.
 _JETSTREAM: Final[dict[str, tuple[str, ...]]] = {
-    GATEWAY: (*_objects_are_written(), *_answers_are_read()),
+    GATEWAY: (*_objects_are_written(), *_answers_are_read(), *_consumed_streams_are_read()),
     PARSER: (
         *_objects_are_written(),
         *_objects_are_read(),

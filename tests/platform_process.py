@@ -136,7 +136,8 @@ def running_platform(data: Path, *arguments: str, **settings: str) -> Iterator[R
     finally:
         platform.stop()
     # Every run shows that the services' users may do what the services do.
-    assert platform.refusals() == []
+    refused = platform.refusals()
+    assert not refused, refused
 
 
 def _collect(stream: Any, log: list[str]) -> None:
