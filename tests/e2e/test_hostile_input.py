@@ -25,7 +25,7 @@ from schemathesis.core.result import Ok
 from contracts import subjects
 from contracts.generate import PUBLISHED, REQUESTED
 from contracts.topology import CONSUMERS, STREAMS
-from shared.messaging.broker_login import INBOX_PREFIX
+from tests.broker_asking import Asking, asking, connected
 from tests.hostile_messages import KNOWN, bytes_of_no_message, concrete, examples, headers, payloads
 from tests.platform_process import RunningPlatform, running_platform, wait_until
 
@@ -156,32 +156,23 @@ def test_whatever_reaches_the_mcp_endpoint_is_answered(platform: RunningPlatform
     require_soundness(platform, before, "after-mcp")
 
 
-async def connected(platform: RunningPlatform) -> Client:
-    inbox = INBOX_PREFIX.encode()
-    return await nats.connect(
-        platform.nats_url, user="platform", password=platform.password, inbox_prefix=inbox, max_reconnect_attempts=-1
-    )
-
-
 def test_every_request_on_the_broker_gets_a_reply_that_is_no_fault(
     platform: RunningPlatform, known: dict[str, Any]
 ) -> None:
     """INVARIANT: a request that makes no sense is refused by the service that reads it, which goes on."""
     assert known
     before = pids(platform)
-    with asyncio.Runner() as runner, ExitStack() as closing:
-        client = runner.run(connected(platform))
-        closing.callback(lambda: runner.run(client.close()))
+    with asking(platform) as services:
         for subject, bodies in payloads({subject: pair[0] for subject, pair in REQUESTED.items()}).items():
-            ask_often(runner, client, subject, bodies)
+            ask_often(services, subject, bodies)
     require_soundness(platform, before, "after-requests")
 
 
-def ask_often(runner: asyncio.Runner, client: Client, subject: str, bodies: st.SearchStrategy[bytes]) -> None:
+def ask_often(services: Asking, subject: str, bodies: st.SearchStrategy[bytes]) -> None:
     @examples(EXAMPLES * 2, seeded=SEEDED)
     @given(body=bodies, sent=headers())
     def run(body: bytes, sent: dict[str, str] | None) -> None:
-        reply = runner.run(client.request(subject, body, timeout=REQUEST_SECONDS, headers=sent))
+        reply = services.request(subject, body, timeout=REQUEST_SECONDS, headers=sent)
         if subjects.HEADER_ERROR in (reply.headers or {}):
             assert json.loads(reply.data)["kind"] != "fault", (subject, body[:1_000], sent)
 

@@ -3,7 +3,6 @@
 What is another's must look like what does not exist, byte for byte, apart from the id that was asked for.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,13 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx
-import nats
 import pytest
-from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.generate import REQUESTED
-from shared.messaging.broker_login import INBOX_PREFIX
+from tests.broker_asking import Asking, asking
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 
 WORD: Final = "Zanzibarium"
@@ -218,25 +215,17 @@ def test_every_request_on_the_broker_takes_what_is_another_tenant_s_for_what_doe
     """A new subject fails here until it has a row."""
     for subject in REQUESTED:
         assert subject in FILLED or subject.startswith(OF_NO_TENANT), f"{subject} has no row here"
-    with asyncio.Runner() as runner, ExitStack() as closing_all:
-        client = runner.run(connected(stand.platform))
-        closing_all.callback(lambda: runner.run(client.close()))
+    with asking(stand.platform) as services:
         for subject, fields in FILLED.items():
-            foreign = runner.run(asked(client, subject, fields, stand.things))
-            none = runner.run(asked(client, subject, fields, NOTHING))
+            foreign = asked(services, subject, fields, stand.things)
+            none = asked(services, subject, fields, NOTHING)
             assert foreign == none, subject
             assert "77 degrees" not in foreign
 
 
-async def connected(platform: RunningPlatform) -> Client:
-    return await nats.connect(
-        platform.nats_url, user="platform", password=platform.password, inbox_prefix=INBOX_PREFIX.encode()
-    )
-
-
-async def asked(client: Client, subject: str, fields: str, things: Mapping[str, Any]) -> str:
+def asked(services: Asking, subject: str, fields: str, things: Mapping[str, Any]) -> str:
     body = "{" + ", ".join(part for part in ('"tenant": "other"', fields.format(**things)) if part) + "}"
-    reply = await client.request(subject, body.encode(), timeout=30)
+    reply = services.request(subject, body.encode(), timeout=30)
     found = json.loads(reply.data)
     # Where the time went.
     found.pop("took_ms", None)
