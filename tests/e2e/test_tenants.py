@@ -15,7 +15,7 @@ import pytest
 
 from contracts import subjects
 from contracts.generate import REQUESTED
-from tests.broker_asking import Asking, asking
+from tests.broker_asking import ASKERS, Asking, asking
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 
 WORD: Final = "Zanzibarium"
@@ -217,6 +217,8 @@ def test_every_request_on_the_broker_takes_what_is_another_tenant_s_for_what_doe
         assert subject in FILLED or subject.startswith(OF_NO_TENANT), f"{subject} has no row here"
     with asking(stand.platform) as services:
         for subject, fields in FILLED.items():
+            if subject not in ASKERS:
+                continue  # The broker lets nobody ask it.
             foreign = asked(services, subject, fields, stand.things)
             none = asked(services, subject, fields, NOTHING)
             assert foreign == none, subject
