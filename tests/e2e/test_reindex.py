@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 import psutil
 import pytest
 
@@ -20,6 +19,7 @@ from contracts import subjects
 from contracts.codec import decode, encode
 from contracts.retrieval import RetrieveReply, RetrieveRequest
 from services.cli.errors import EXIT_INTERRUPTED
+from tests.broker_asking import connected
 from tests.hashing_server import DIMENSION, MODEL, HashingServer, hashing_server
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform, start_platform, wait_until
 from tests.servers import child_environment
@@ -66,7 +66,7 @@ def index_of(url: str) -> dict[str, Any]:
 
 def model_of_a_reply(platform: RunningPlatform) -> str:
     async def ask() -> RetrieveReply:
-        client = await nats.connect(platform.nats_url, user="platform", password=platform.password)
+        client = await connected(platform)
         try:
             request = encode(RetrieveRequest(tenant="default", query="village"))
             return decode(RetrieveReply, (await client.request(subjects.RETRIEVE, request, timeout=10)).data)
