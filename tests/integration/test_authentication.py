@@ -175,6 +175,8 @@ async def test_known_keys_open_for_a_while_without_persistence_and_unknown_ones_
         await eventually(closed, "nothing is guessed about a key that may have been revoked")
 
 
+# Beside others the broker's client at times ends its connection while it comes back.
+@pytest.mark.extended
 async def test_what_was_revoked_while_a_gateway_was_cut_off_is_refused_when_it_is_back(
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
