@@ -123,9 +123,9 @@ class AuditTrail:
         try:
             await self._publisher.publish(subject, fact, tenant=fact.tenant, message_id=fact.audit_id)
         except Exception as error:  # The boundary: what one fact fails with must not end the audit.
-            self._lose(fact, str(error) or type(error).__name__)
+            self._lose(fact, error)
 
-    def _lose(self, fact: AuditFact, reason: str) -> None:
+    def _lose(self, fact: AuditFact, reason: str | Exception) -> None:
         self._lost.add(1)
         log.error("audit_fact_lost", why=reason, **fact.model_dump(mode="json", exclude={"schema_version"}))
 
