@@ -43,6 +43,7 @@ class StartBeside:
             async with self._app.router.lifespan_context(self._app):
                 await self._leave.wait()
         except Exception:
-            if not self._service.shutting_down.is_set():
+            # Closing what had started begins a shutdown too: a start that failed by itself was asked for none.
+            if self._service.failed_start or not self._service.shutting_down.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
             raise

@@ -153,8 +153,6 @@ def load_first_documents(data: Path) -> None:
         assert "RAG_NEXT_EMBEDDING_MODEL" in refused.stderr
 
 
-# Not seen to pass since services have users of their own at the broker.
-@pytest.mark.extended
 def test_searches_switch_to_another_model_without_a_gap(tmp_path: Path) -> None:
     """INVARIANT: no search fails or misses a document, no delete comes back, whatever happens during the switch."""
     data = tmp_path / "data"

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,10 @@ import pytest
 
 from shared.messaging.provisioning import provision
 from shared.service import EXIT_CONNECTION_LOST
+from shared.settings import EXIT_MISCONFIGURED
 from tests.integration.test_process_lifecycle import order, ready, service
 from tests.running import eventually
-from tests.servers import NatsServer, nats_server_binary, wait_for_port
+from tests.servers import NatsServer, child_environment, nats_server_binary, wait_for_port
 
 SOON_SECONDS = 8.0
 USER = "rag"
@@ -114,6 +116,32 @@ async def test_a_password_that_is_no_longer_valid_ends_the_process_with_its_code
             assert logged(process, "broker_connection_closed")
         with service(nats_broker.url, RAG_NATS_USER=USER, RAG_NATS_PASSWORD="new") as process:
             await process.becomes("/ready", 200)
+
+
+async def test_a_start_that_fails_behind_the_broker_ends_the_process_at_once_with_its_code(
+    nats_broker: NatsServer, tmp_path: Path
+) -> None:
+    """Whoever started it waits for its end to read what is wrong; the connection that was made must not hide it."""
+    settings = {
+        "RAG_NATS_URL": nats_broker.url,
+        "RAG_DATA_DIR": str(tmp_path),
+        "RAG_MODELS_DIR": str(tmp_path / "none"),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.retriever.app",
+        env=child_environment(RAG_NATS_URL=nats_broker.url, **folders),
+        stderr=subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(30):
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == EXIT_MISCONFIGURED
+    assert b"start_failed" in said
 
 
 @contextmanager
