@@ -122,11 +122,7 @@ async def test_a_start_that_fails_behind_the_broker_ends_the_process_at_once_wit
     nats_broker: NatsServer, tmp_path: Path
 ) -> None:
     """Whoever started it waits for its end to read what is wrong; the connection that was made must not hide it."""
-    settings = {
-        "RAG_NATS_URL": nats_broker.url,
-        "RAG_DATA_DIR": str(tmp_path),
-        "RAG_MODELS_DIR": str(tmp_path / "none"),
-    }
+    folders = {"RAG_DATA_DIR": str(tmp_path), "RAG_MODELS_DIR": str(tmp_path / "none")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
