@@ -98,9 +98,11 @@ class KeyChangeTeller:
 
     async def _tell(self) -> None:
         if self._told_version is None:
-            # What changed while nobody looked: an empty word has the gateways ask for it.
+            # What changed while nobody looked: an empty word has the gateways ask for it. What changes behind the version
+            # that is read before it is told, asked for or not.
+            version = await self._pool.run(api_keys.last_version)
             await self._publish(KeyChanges(keys=[]))
-            self._told_version = await self._pool.run(api_keys.last_version)
+            self._told_version = version
             return
         while True:
             found = await self._pool.run(partial(api_keys.changes, after=self._told_version))
