@@ -187,7 +187,7 @@ async def test_what_was_revoked_while_a_gateway_was_cut_off_is_refused_when_it_i
             told = await behind.client.subscribe(subjects.KEYS_CHANGED)
             await behind.client.flush()
             key = stand.make(scopes=["ingest"])
-            # The first word that persistence ever says names no key; this one or that of the new key, it has begun to look.
+            # Its first word names no key, any other one this key: either way persistence has begun to look.
             await told.next_msg(timeout=5)
             assert await status(http, key, "/v1/traces") == 403
             await proxy.go_away()
