@@ -1,6 +1,5 @@
 """Keys over HTTP with an admin key, or on the machine of the data folder, where persistence's own tool is started."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from services.cli.asking import ask_gateway, delete_at_gateway, read_pages
 from services.cli.client import Problem
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError, UsageProblem
+from services.cli.local import caller_environment
 from services.cli.settings import LauncherSettings, load
 from services.cli.terminal import one_line, out, show
 from shared.api_keys import KEY_MARK, expiry, new_key
@@ -145,7 +145,7 @@ def _pepper(data: Path) -> str:
 
 
 def _on_machine(data: Path, request: dict[str, Any]) -> dict[str, Any]:
-    environment = {**os.environ, "RAG_DATA_DIR": str(data.absolute())}
+    environment = {**caller_environment(), "RAG_DATA_DIR": str(data.absolute())}
     done = subprocess.run(
         [sys.executable, "-m", TOOL],
         input=orjson.dumps(request),

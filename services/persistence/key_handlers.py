@@ -98,7 +98,7 @@ class KeyChangeTeller:
 
     async def _tell(self) -> None:
         if self._told_version is None:
-            # What changed while nobody looked: an empty word has the gateways ask for it. The version is read before it,
+            # What changed while nobody looked: an empty word has the gateways ask for it. The version is read before,
             # so that what changes in between is told as well.
             version = await self._pool.run(api_keys.last_version)
             await self._publish(KeyChanges(keys=[]))

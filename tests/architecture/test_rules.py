@@ -49,12 +49,7 @@ def test_only_the_settings_read_the_environment(path: Path) -> None:
 
 
 # These hand the caller's environment to the processes they start; they look nothing up in it.
-PASSES_ENVIRONMENT_ON = {
-    "services/cli/commands/up.py",
-    "services/cli/key_making.py",
-    "services/cli/local.py",
-    "services/parser/sandbox.py",
-}
+PASSES_ENVIRONMENT_ON = {"services/cli/local.py", "services/cli/commands/up.py", "services/parser/sandbox.py"}
 
 
 @pytest.mark.parametrize("path", sources(*PACKAGES, "tests", "deploy"), ids=name)
