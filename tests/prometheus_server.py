@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.platform_process import PROJECT
+from tests.platform_process import PROJECT, wait_until
 from tests.servers import free_port, wait_for_port
 
 CONFIGURATION = PROJECT / "observability" / "prometheus" / "prometheus.local.yml"
@@ -51,16 +51,29 @@ def missing() -> str | None:
 def prometheus(folder: Path, scraped: Path) -> Iterator[Prometheus]:
     """Run a server that scrapes what the files in `scraped` name once a second, until the block ends."""
     folder.mkdir()
-    configuration = folder / "configuration.yml"
-    configuration.write_text(json.dumps(_configured(folder, scraped)))  # JSON is YAML.
+    with server(folder, _configured(folder, scraped)) as url:
+        yield Prometheus(url)
+
+
+@contextlib.contextmanager
+def server(folder: Path, configuration: dict[str, Any], *options: str) -> Iterator[str]:
+    """Run a server that is configured so until the block ends, and yield its address once it answers queries."""
+    # JSON is YAML.
+    (folder / "configuration.yml").write_text(json.dumps(configuration))
     port = free_port()
-    command = ["prometheus", f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}"]
+    command = [
+        "prometheus",
+        f"--config.file={folder / 'configuration.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
     with (folder / "log").open("wb") as log:
-        address = f"--web.listen-address=127.0.0.1:{port}"
-        process = subprocess.Popen([*command, address], stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT)
     try:
         wait_for_port(port, process)
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        # It listens before its database is open, and answers 503 until then.
+        wait_until(lambda: httpx.get(f"http://127.0.0.1:{port}/-/ready").is_success, "Prometheus is ready", 60)
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(timeout=20)

@@ -1,8 +1,5 @@
 """From a point on a curve to the trace behind it: a real platform, scraped by a real Prometheus."""
 
-import json
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +10,11 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from tests import prometheus_server
 from tests.platform_process import RunningPlatform, running_platform
-from tests.servers import free_port
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 40.0
-PROGRAM = shutil.which("prometheus")
 # What there must be once a document was indexed, found, and a question about it was answered twice.
 FIGURES = {
     "gateway": (
@@ -98,7 +94,7 @@ def test_every_figure_of_a_service_is_there(platform: RunningPlatform, traces: d
     eventually(lambda: wanted <= figures(url), lambda: f"{service} lacks {sorted(wanted - figures(url))}")
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="needs Prometheus: apt-get install prometheus")
+@pytest.mark.skipif(prometheus_server.missing() is not None, reason=str(prometheus_server.missing()))
 def test_prometheus_leads_from_a_bucket_to_a_trace_that_can_be_read(
     platform: RunningPlatform, traces: dict[str, str], tmp_path: Path
 ) -> None:
@@ -129,32 +125,11 @@ def prometheus(folder: Path, addresses: dict[str, str]) -> Iterator[httpx.Client
         {"targets": [url.removeprefix("http://")], "labels": {"process": name}} for name, url in addresses.items()
     ]
     jobs = {"scrape_configs": [{"job_name": "rag", "scrape_interval": "1s", "static_configs": targets}]}
-    (folder / "prometheus.yml").write_text(json.dumps(jobs))
-    address = f"127.0.0.1:{free_port()}"
-    process = subprocess.Popen(
-        [
-            str(PROGRAM),
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={address}",
-            "--enable-feature=exemplar-storage",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        with httpx.Client(base_url=f"http://{address}") as api:
-            eventually(lambda: is_ready(api), lambda: "Prometheus does not start")
-            yield api
-    finally:
-        process.terminate()
-        process.wait(timeout=PATIENCE_SECONDS)
-
-
-def is_ready(api: httpx.Client) -> bool:
-    try:
-        return api.get("/-/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+    with (
+        prometheus_server.server(folder, jobs, "--enable-feature=exemplar-storage") as url,
+        httpx.Client(base_url=url) as api,
+    ):
+        yield api
 
 
 def eventually(look: Callable[[], T], claim: Callable[[], Any]) -> T:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
 from contracts.documents import IngestMessage
@@ -194,13 +193,14 @@ def test_uncaught_errors_and_warnings_go_the_same_way() -> None:
 
 def test_a_line_names_trace_tenant_request_and_document_and_the_next_one_names_nothing() -> None:
     """INVARIANT: what is bound for one message never stands on a line of the next one."""
-    structlog.contextvars.clear_contextvars()  # A test before this one may have bound a document outside of any scope.
     stream = configured()
     log = get_logger("shared.x")
-    with span(TracerProvider().get_tracer("test"), "process", tenant="acme"), log_scope(correlation_id="c-1"):
-        bind_document(IngestMessage(id="handbook", text="x"))
-        log.info("inside")
-    log.info("outside")
+    # Tests share one context: what another one has bound to it does not show in here.
+    with log_scope():
+        with span(TracerProvider().get_tracer("test"), "process", tenant="acme"), log_scope(correlation_id="c-1"):
+            bind_document(IngestMessage(id="handbook", text="x"))
+            log.info("inside")
+        log.info("outside")
     inside, outside = lines_of(stream)
     assert (inside["tenant"], inside["correlation_id"], inside["document_id"]) == ("acme", "c-1", "handbook")
     assert len(inside["trace_id"]) == 32
