@@ -3,23 +3,28 @@
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Final
 
 from rich.padding import Padding
 from rich.text import Text
 
+from services.cli.answer_progress import AnswerProgress
 from services.cli.answer_stream import StreamEvent
-from services.cli.terminal import err, one_line, printable, show
+from services.cli.terminal import err, one_line, out, printable, show
+from services.cli.wrapping import Wrapping
 
+# Longer lines are hard to read.
+MOST_COLUMNS: Final = 100
 RESTARTED = "(the answer begins again)"
 NO_ANSWER = "No answer found in the documents."
 
 
 async def print_answer_as_it_comes(events: AsyncIterator[StreamEvent], *, verbose: bool) -> None:
     """Print the text of an answer while it is written, then its sources."""
-    text = _LiveText()
+    text, progress = _LiveText(), AnswerProgress(err())
     try:
         async for event in events:
+            progress.take(event)
             if event.type == "delta":
                 text.add(str(event.data.get("text", "")))
             elif event.type == "step" and event.data.get("kind") == "restarted":
@@ -28,6 +33,7 @@ async def print_answer_as_it_comes(events: AsyncIterator[StreamEvent], *, verbos
                 text.end(event.data)
                 _print_sources(event.data, verbose=verbose)
     finally:
+        progress.end()
         text.break_line()
 
 
@@ -37,12 +43,16 @@ class _LiveText:
     def __init__(self) -> None:
         self._printed = ""
         self._in_line = False
+        console = out()
+        # What a program reads, or a file holds, has the lines of the answer itself.
+        self._wrapping = Wrapping(min(console.width, MOST_COLUMNS)) if console.is_terminal else None
 
     def add(self, piece: str) -> None:
         """Print a piece at once."""
         if not self._printed:
             piece = piece.lstrip()
-        self._write(printable(piece))
+        shown = printable(piece)
+        self._write(shown if self._wrapping is None else self._wrapping.feed(shown))
         self._printed += piece
 
     def restart(self) -> None:
@@ -64,6 +74,9 @@ class _LiveText:
 
     def break_line(self) -> None:
         """Begin a new line, unless one has just begun."""
+        if self._wrapping is not None:
+            self._write(self._wrapping.rest())
+            self._wrapping = Wrapping(min(out().width, MOST_COLUMNS))
         if self._in_line:
             self._write("\n")
 
@@ -94,7 +107,8 @@ def _print_citation(citation: dict[str, Any]) -> None:
     title = one_line(citation.get("title") or name)
     where = one_line(citation.get("uri") or ("" if title == name else name))
     show(Text.assemble((f"[{citation['n']}]", "bold"), f" {title}", (f"  {where}" if where else "", "dim")))
-    show(Padding(Text(f"“{one_line(citation['quote'], 400)}”", style="italic"), (0, 0, 0, 4)))
+    quote = Padding(Text(f"“{one_line(citation['quote'], 400)}”", style="italic"), (0, 0, 0, 4))
+    show(quote, most_columns=MOST_COLUMNS)
 
 
 def _steps(reply: dict[str, Any]) -> Iterator[str]:

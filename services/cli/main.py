@@ -40,7 +40,7 @@ GROUPS = {
 def build_app() -> typer.Typer:
     """Return the command with all its subcommands."""
     # Without rich's help: it takes longer to load than everything else together.
-    app = typer.Typer(name="rag", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app = typer.Typer(name="rag", rich_markup_mode=None, pretty_exceptions_enable=False)
     app.callback(invoke_without_command=True)(_common_options)
     for command in COMMANDS:
         app.command()(command if command in WITHOUT_KEY else taking_key(command))

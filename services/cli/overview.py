@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -54,7 +55,7 @@ async def _read(url: str) -> dict[str, Any]:
 async def _watch(url: str, interval_seconds: float, *, as_json: bool) -> None:
     async with Gateway(url) as gateway:
         state: dict[str, Any] = await read_status(gateway)
-        with _screen(as_json=as_json) as print_state:
+        with _screen(interval_seconds, as_json=as_json) as print_state:
             while True:
                 print_state(state)
                 await asyncio.sleep(interval_seconds)
@@ -66,7 +67,7 @@ async def _watch(url: str, interval_seconds: float, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _screen(*, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+def _screen(interval_seconds: float, *, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Yield what shows a state: in place on a terminal, one after the other elsewhere."""
     console = out()
     if as_json:
@@ -74,8 +75,13 @@ def _screen(*, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     elif not console.is_terminal:
         yield lambda state: show(_render(state))
     else:
+        foot = f"every {interval_seconds:g} s, Ctrl-C ends"
         with Live(console=console, auto_refresh=False) as live:
-            yield lambda state: live.update(_render(state), refresh=True)
+            yield lambda state: live.update(_watched(state, foot), refresh=True)
+
+
+def _watched(state: dict[str, Any], foot: str) -> RenderableType:
+    return Group(_render(state), "", Text(f"{datetime.now():%H:%M:%S}, {foot}", style="dim"))
 
 
 def _render(state: dict[str, Any]) -> RenderableType:
@@ -127,17 +133,21 @@ def _services(services: dict[str, Any]) -> Table:
 
 
 def _stages(stages: list[dict[str, Any]]) -> Table:
-    columns = ("backlog", "in flight", "redelivered", "dead", "per second", "consumers")
+    """Return a table of 80 columns at most: what is idle stands back, what waits or has failed stands out."""
+    columns = ("backlog", "in flight", "again", "dead", "per s", "readers")
     table = _table("stage", *columns, numbers=columns)
     for stage in stages:
+        backlog, working = int(stage.get("backlog", 0)), int(stage.get("in_flight", 0))
+        rate, dead = stage.get("rate_per_s"), stage.get("dead_letters")
         table.add_row(
             one_line(stage.get("stage", "?")),
-            str(stage.get("backlog", 0)),
-            str(stage.get("in_flight", 0)),
+            Text(str(backlog), style="yellow" if backlog else ""),
+            str(working),
             str(stage.get("redelivered", 0)),
-            str(stage.get("dead_letters", "-")),
-            f"{stage['rate_per_s']:.1f}" if isinstance(stage.get("rate_per_s"), int | float) else "-",
+            Text("-" if dead is None else str(dead), style="red" if dead else ""),
+            f"{rate:.1f}" if isinstance(rate, int | float) else "-",
             str(stage.get("consumers_seen", "-")),
+            style="" if backlog or working or rate or dead else "dim",
         )
     return table
 

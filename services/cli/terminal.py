@@ -26,14 +26,15 @@ def has_colours(console: Console) -> bool:
     return console.is_terminal and not console.no_color and console.color_system is not None
 
 
-def show(renderable: RenderableType, *, soft_wrap: bool = False) -> None:
+def show(renderable: RenderableType, *, soft_wrap: bool = False, most_columns: int | None = None) -> None:
     """Print on standard output; elsewhere than on a terminal without the spaces that fill up a line."""
     console = out()
+    width = None if most_columns is None else min(console.width, most_columns)
     if console.is_terminal:
-        console.print(renderable, soft_wrap=soft_wrap)
+        console.print(renderable, soft_wrap=soft_wrap, width=width)
         return
     with console.capture() as captured:
-        console.print(renderable, soft_wrap=soft_wrap)
+        console.print(renderable, soft_wrap=soft_wrap, width=width)
     for line in captured.get().splitlines():
         sys.stdout.write(line.rstrip() + "\n")
 

@@ -76,9 +76,10 @@ def print_traces(page: dict[str, Any]) -> None:
         show("No traces.")
         return
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for name in ("started", "trace", "took", "spans", "what"):
-        right = name in ("took", "spans")
-        table.add_column(name, no_wrap=True, overflow="ellipsis", justify="right" if right else "left")
+    # An id that is cut is of no use: where it is narrow, what it was is.
+    for name, width in (("started", 8), ("trace", ID_DIGITS), ("took", 7), ("spans", 5)):
+        table.add_column(name, no_wrap=True, min_width=width, justify="right" if name in ("took", "spans") else "left")
+    table.add_column("what", no_wrap=True, overflow="ellipsis")
     for item in page["items"]:
         failed = bool(item["error"])
         what = Text(("✗ " if failed else "") + _short(item["name"]), style="red" if failed else "")

@@ -7,6 +7,7 @@ from rich.text import Text
 from services.cli.hits import snippet
 from services.cli.options import parse_filter, parse_metadata
 from services.cli.terminal import one_line, printable
+from services.cli.trace_views import print_traces
 
 
 def marked(text: Text) -> list[str]:
@@ -66,3 +67,23 @@ def test_metadata_without_a_name_is_refused(pair: str) -> None:
 def test_a_filter_must_be_a_json_object(text: str, reason: str) -> None:
     with pytest.raises(typer.BadParameter, match=reason):
         parse_filter(text)
+
+
+def test_the_id_of_a_trace_is_whole_in_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    item = {
+        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+        "start": "2026-11-27T06:03:43Z",
+        "duration_ms": 1234.5,
+        "spans": 104,
+        "error": True,
+        "name": "GET /v1/documents/{document_id:path}/chunks",
+    }
+    print_traces({"items": [item], "next_cursor": None})
+    [head, row] = capsys.readouterr().out.splitlines()
+    assert len(row) <= 80
+    assert "0af7651916cd43dd8448eb211c80319c" in row
+    assert row.endswith("…")
+    assert head.split() == ["started", "trace", "took", "spans", "what"]
