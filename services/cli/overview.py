@@ -134,7 +134,7 @@ def _services(services: dict[str, Any]) -> Table:
 
 def _stages(stages: list[dict[str, Any]]) -> Table:
     """Return a table of 80 columns at most: what is idle stands back, what waits or has failed stands out."""
-    columns = ("backlog", "in flight", "again", "dead", "per s", "readers")
+    columns = ("backlog", "in flight", "redelivered", "dead", "per s", "readers")
     table = _table("stage", *columns, numbers=columns)
     for stage in stages:
         backlog, working = int(stage.get("backlog", 0)), int(stage.get("in_flight", 0))
