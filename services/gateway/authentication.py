@@ -16,6 +16,7 @@ from shared.telemetry import bind_tenant
 # What says nothing of any tenant and holds no secret: probes, numbers, and how to use the API.
 OPEN_PATHS: Final = frozenset(
     {
+        "/",
         "/live",
         "/ready",
         "/health",
@@ -27,7 +28,7 @@ OPEN_PATHS: Final = frozenset(
         "/asyncapi.json",
     }
 )
-OPEN_FOLDER: Final = "/docs-assets/"
+OPEN_FOLDERS: Final = ("/docs-assets/", "/console/")
 CHALLENGE: Final = 'Bearer realm="rag"'
 
 
@@ -156,7 +157,7 @@ class _Status:
 
 def is_open(path: str) -> bool:
     """Tell whether a path needs no credential."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
 
 
 def bearer_of(scope: Scope) -> str | None:

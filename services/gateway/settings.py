@@ -11,6 +11,8 @@ from shared.intake_settings import IntakeSettings
 from shared.settings import MIB
 
 DEFAULT_PORT: Final = 8000
+TRACE_ID_PLACE: Final = "{trace_id}"
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s/]+/")
 _ORIGIN: Final = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
@@ -59,6 +61,11 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
     gateway_cors_origins: str = Field(
         default="",
         description="Origins whose pages may call from a browser, such as https://app.example; comma separated.",
+    )
+    gateway_trace_link: str | None = Field(
+        default=None,
+        description="Address of a trace in a tracing system, such as https://jaeger.example/trace/{trace_id}; "
+        "the console links to it.",
     )
     gateway_mcp_hosts: str = Field(
         default="127.0.0.1,localhost,[::1]",
@@ -144,6 +151,15 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
     def cors_origins(self) -> tuple[str, ...]:
         """Return the origins whose pages may call."""
         return tuple(origin.strip() for origin in self.gateway_cors_origins.split(",") if origin.strip())
+
+    @field_validator("gateway_trace_link")
+    @classmethod
+    def _names_the_trace(cls, value: str | None) -> str | None:
+        if value is not None and not (_WEB_ADDRESS.match(value) and TRACE_ID_PLACE in value):
+            raise ValueError(
+                f"{value!r} is no address with {TRACE_ID_PLACE}, such as https://jaeger.example/trace/{{trace_id}}"
+            )
+        return value
 
     @field_validator("gateway_cors_origins")
     @classmethod

@@ -4,6 +4,9 @@ from services.gateway.routes import (
     admin,
     answer_events,
     audit,
+    caller,
+    chunks,
+    console,
     contracts,
     conversations,
     dead_letters,
@@ -20,6 +23,8 @@ from services.gateway.routes import (
 ROUTERS = tuple(
     part.router
     for part in (
+        # Before the documents, whose ids may hold slashes.
+        chunks,
         documents,
         search,
         queries,
@@ -33,6 +38,8 @@ ROUTERS = tuple(
         keys,
         audit,
         traces,
+        caller,
         contracts,
+        console,
     )
 )
