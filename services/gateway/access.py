@@ -1,6 +1,7 @@
 """Who may come in, put together from the settings; runs beside the requests."""
 
 import asyncio
+import ssl
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ from shared.logs import get_logger
 from shared.messaging.broker import PendingLimits
 from shared.messaging.requests import Requester
 from shared.service import Service
+from shared.tls import context_of
 
 log = get_logger(__name__)
 
@@ -94,7 +96,7 @@ class Access:
             leeway_seconds=settings.jwt_leeway_seconds,
         )
         self._jwks = Jwks(
-            httpx.AsyncClient(follow_redirects=False),
+            httpx.AsyncClient(follow_redirects=False, verify=_issuer_trust(settings)),
             rules.issuer,
             settings.jwt_jwks_url,
             keep_seconds=settings.jwt_jwks_keep_seconds,
@@ -102,6 +104,11 @@ class Access:
             pause_seconds=settings.jwt_jwks_pause_seconds,
         )
         return TokenAuthenticator(rules, self._jwks.key)
+
+
+def _issuer_trust(settings: GatewaySettings) -> ssl.SSLContext | bool:
+    address = "jwt_jwks_url" if settings.jwt_jwks_url else "jwt_issuer"
+    return context_of(settings, "jwt_tls", address) or True
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -11,6 +11,7 @@ import orjson
 from shared.access import check_issuer_address
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.tls import tls_trouble
 
 log = get_logger(__name__)
 
@@ -77,7 +78,8 @@ class Jwks:
                 self._keys = await self._fetch()
                 self._fetched_at = time.monotonic()
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=error)
+                told = tls_trouble(error, "RAG_JWT_TLS") or error
+                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=told)
 
     async def _fetch(self) -> dict[str, Mapping[str, Any]]:
         url = self._url or await self._discover()

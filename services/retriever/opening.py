@@ -12,6 +12,7 @@ from services.retriever.settings import RetrieverSettings
 from shared.errors import Misconfigured, Unavailable
 from shared.models import ModelError
 from shared.settings import EmbeddingModel
+from shared.tls import context_of
 
 
 async def open_indexes(settings: RetrieverSettings) -> Generations:
@@ -48,7 +49,15 @@ def _catalogue(settings: RetrieverSettings) -> Catalogue:
 
 def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
+    trust = context_of(settings, "qdrant_tls", "qdrant_url")
+    return AsyncQdrantClient(
+        url=settings.qdrant_url,
+        api_key=key,
+        timeout=settings.qdrant_timeout_seconds,
+        # The check of versions opens a connection of its own, which knows nothing of our authority.
+        check_compatibility=trust is None,
+        verify=True if trust is None else trust,
+    )
 
 
 def dimension_of(settings: RetrieverSettings, fingerprint: str) -> int:
