@@ -71,8 +71,8 @@ def tls_trouble(error: BaseException, prefix: str) -> str | None:
             "authority that signed it"
         )
     reason = (cause.reason or type(cause).__name__).lower().replace("_", " ")
-    if "alert" in reason:
-        return f"TLS was refused: {reason}; {prefix}_CERT and {prefix}_KEY name our own certificate, if one is wanted"
+    if "alert" in reason or isinstance(cause, ssl.SSLEOFError):
+        return f"TLS was refused: {reason}; if our own certificate is wanted, {prefix}_CERT and {prefix}_KEY name it"
     return f"TLS failed: {reason}; see whether that port speaks TLS"
 
 

@@ -1,7 +1,6 @@
 """Who may come in, put together from the settings; runs beside the requests."""
 
 import asyncio
-import ssl
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,6 @@ from shared.logs import get_logger
 from shared.messaging.broker import PendingLimits
 from shared.messaging.requests import Requester
 from shared.service import Service
-from shared.tls import context_of
 
 log = get_logger(__name__)
 
@@ -81,8 +79,6 @@ class Access:
 
     def _tokens(self, settings: GatewaySettings) -> "TokenAuthenticator":
         # Their libraries take 11 MB, which who does not use them shall not pay for.
-        import httpx
-
         from services.gateway.jwks import Jwks
         from services.gateway.jwt_authentication import TokenAuthenticator, TokenRules
 
@@ -95,20 +91,8 @@ class Access:
             scope_prefix=settings.jwt_scope_prefix,
             leeway_seconds=settings.jwt_leeway_seconds,
         )
-        self._jwks = Jwks(
-            httpx.AsyncClient(follow_redirects=False, verify=_issuer_trust(settings)),
-            rules.issuer,
-            settings.jwt_jwks_url,
-            keep_seconds=settings.jwt_jwks_keep_seconds,
-            stale_seconds=settings.jwt_jwks_stale_seconds,
-            pause_seconds=settings.jwt_jwks_pause_seconds,
-        )
+        self._jwks = Jwks.of(settings)
         return TokenAuthenticator(rules, self._jwks.key)
-
-
-def _issuer_trust(settings: GatewaySettings) -> ssl.SSLContext | bool:
-    address = "jwt_jwks_url" if settings.jwt_jwks_url else "jwt_issuer"
-    return context_of(settings, "jwt_tls", address) or True
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -54,8 +54,8 @@ def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
         url=settings.qdrant_url,
         api_key=key,
         timeout=settings.qdrant_timeout_seconds,
-        # The check of versions opens a connection of its own, which knows nothing of our authority.
-        check_compatibility=trust is None,
+        # The client's own check opens a connection that knows nothing of our authority; the index checks the version.
+        check_compatibility=False,
         verify=True if trust is None else trust,
     )
 
