@@ -19,6 +19,12 @@ CONNECT_TIMEOUT_SECONDS: Final = 5.0
 REPLY_TIMEOUT_SECONDS: Final = 60.0
 UNAVAILABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
 
+# What a gateway that hangs up may have wanted; by TLS it can often not say so.
+_HINTS: Final = {
+    "http": "; a gateway that speaks TLS has an address that begins with https",
+    "https": f"; a gateway that wants a certificate is shown the one of {SETTINGS}_CERT and {SETTINGS}_KEY",
+}
+
 
 class GatewayUnreachable(CommandError):
     """Nothing answers at the address, or the connection broke."""
@@ -133,8 +139,8 @@ class Gateway:
             raise GatewayUnreachable(f"the gateway at {self.url} did not answer {method} {path} in time") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = tls_trouble(error, SETTINGS) or str(error) or type(error).__name__
-            if self.url.startswith("http:") and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
-                reason += "; a gateway that speaks TLS has an address that begins with https"
+            if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                reason += _HINTS[urlsplit(self.url).scheme]
             raise GatewayUnreachable(f"the connection to the gateway at {self.url} broke: {reason}") from None
 
 

@@ -1,4 +1,4 @@
-"""TLS to everything that the platform speaks to, against real handshakes: who is trusted, who is not, and who we are."""
+"""TLS to everything that the platform speaks to, by real handshakes: who is trusted, who is not, and who we are."""
 
 from collections.abc import Iterator
 from typing import Final
