@@ -19,6 +19,9 @@ from shared.messaging.provisioning import provision
 from shared.settings import PROJECT_ROOT
 from tests.local_broker import LocalBroker, local_broker
 
+# Four commands, each a process of its own.
+pytestmark = pytest.mark.timeout(180)
+
 PAGE = (PROJECT_ROOT / "docs" / "broker-security.md").read_text(encoding="utf-8")
 LOCAL, CLUSTER = (
     [line for line in block.splitlines() if line.strip()] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
