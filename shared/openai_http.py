@@ -1,5 +1,6 @@
 """How the OpenAI client sends: its own HTTP client, whose every request leaves a span and carries the trace on."""
 
+import ssl
 from typing import Any
 
 import httpx2
@@ -32,8 +33,8 @@ class TracedHttpClient(openai.DefaultAsyncHttpxClient):
         return response
 
 
-def traced_http(tracer: Tracer | None) -> TracedHttpClient:
-    """Return a client that makes its spans with this tracer; none without one."""
-    client = TracedHttpClient()
+def traced_http(tracer: Tracer | None, trust: ssl.SSLContext | None = None) -> TracedHttpClient:
+    """Return a client that makes its spans with this tracer, none without one; `trust` None = public authorities."""
+    client = TracedHttpClient() if trust is None else TracedHttpClient(verify=trust)
     client.tracer = tracer
     return client

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from faststream.nats import NatsBroker
@@ -49,6 +50,7 @@ from shared.telemetry import configure_telemetry
 from shared.watchdog import LoopWatchdog, end_frozen_process
 
 log = get_logger(__name__)
+T = TypeVar("T")
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Message)
 
@@ -67,7 +69,7 @@ class Service:
     def __init__(self, name: str, settings: PlatformSettings) -> None:
         self.name = name
         self.settings = settings
-        self.telemetry = configure_telemetry(settings, name)
+        self.telemetry = or_end(partial(configure_telemetry, settings, name))
         self.metrics = MessagingMetrics(self.telemetry.meter)
         gauges = HealthGauges(self.telemetry.meter)
         self.health = Health(name, settings.instance, settings.stale_after_seconds, gauges, Secrets(settings))
@@ -86,8 +88,9 @@ class Service:
         self.failed = False
 
     def _build_broker(self) -> NatsBroker:
-        try:
-            return build_broker(
+        return or_end(
+            partial(
+                build_broker,
                 self.settings,
                 self.name,
                 on_closed=self._closed,
@@ -95,9 +98,7 @@ class Service:
                 closing=self.ending.begun.is_set,
                 middlewares=(self._reliability,),
             )
-        except Misconfigured as error:
-            # Nothing runs yet whose start could fail.
-            raise SystemExit(_explain_failed_start(error)) from None
+        )
 
     async def connect(self) -> None:
         """Connect to the broker; Unavailable when it can't be reached in time."""
@@ -288,7 +289,7 @@ def service_lifespan(service: Service, lifespan: Lifespan) -> Callable[[ASGIApp]
                 stack.push_async_callback(service.close)
                 await _unless_stopped(stack.enter_async_context(lifespan(service)), service)
             except Exception as error:
-                service.failed_start = _explain_failed_start(error)
+                service.failed_start = explain_failed_start(error)
                 raise
             stack.push_async_callback(service.stop)
             _keep(stack, service, service.run_until_stopped())
@@ -332,7 +333,15 @@ def _keep(stack: AsyncExitStack, service: Service, work: Coroutine[Any, Any, Non
     stack.callback(task.cancel)
 
 
-def _explain_failed_start(error: Exception) -> int:
+def or_end(build: Callable[[], T]) -> T:
+    """Return what is built before anything runs whose start could fail; SystemExit where the settings don't fit."""
+    try:
+        return build()
+    except Misconfigured as error:
+        raise SystemExit(explain_failed_start(error)) from None
+
+
+def explain_failed_start(error: Exception) -> int:
     """Say in one line what a person can mend, with its traceback what only we can; return the exit code."""
     if isinstance(error, Stopped):
         log.info("start_abandoned")

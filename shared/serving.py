@@ -8,6 +8,7 @@ nothing more is fetched. What runs is finished, messages first, then HTTP reques
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
@@ -74,8 +75,8 @@ def run_service(name: str, settings: PlatformSettings, lifespan: Lifespan, route
     serve(app, service)
 
 
-def serve(app: Starlette, service: Service) -> None:
-    """Serve an ASGI app until a signal comes.
+def serve(app: Starlette, service: Service, tls: ssl.SSLContext | None = None) -> None:
+    """Serve an ASGI app until a signal comes, over TLS where there is a context for it.
 
     SystemExit with 2 or 1 when it could not start, with 1 when it failed later.
     """
@@ -89,6 +90,7 @@ def serve(app: Starlette, service: Service) -> None:
         access_log=False,
         server_header=False,
         lifespan="on",
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
     server = _Server(config, service)
     # From now on, and not only once the loop runs.

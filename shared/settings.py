@@ -113,7 +113,14 @@ class PlatformSettings(BaseSettings):
     otlp_endpoint: str | None = Field(
         default=None, description="OTLP/HTTP base address for spans; none = not exported."
     )
-
+    otlp_tls_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the collector's certificate; none = public ones.",
+    )
+    otlp_tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for the collector, for mutual TLS."
+    )
+    otlp_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
     otlp_queue_spans: int = Field(
         default=2_048, ge=512, description="Spans that wait to be exported; more are dropped."
     )

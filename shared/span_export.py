@@ -6,8 +6,10 @@ nothing waits for it but the end of the process, a moment.
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
+import requests
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Meter
@@ -16,12 +18,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 
 from shared.logs import get_logger
 from shared.settings import PlatformSettings
+from shared.tls import context_of, tls_trouble
 
 log = get_logger(__name__)
 
 BATCH_SPANS: Final = 512
 LOGGED_EVERY_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
+TLS_SETTINGS: Final = "RAG_OTLP_TLS"
 _PATH: Final = "/v1/traces"
 
 
@@ -44,13 +48,42 @@ class _CountingProcessor(BatchSpanProcessor):
         super().on_end(span)
 
 
+class _Session(requests.Session):
+    """The exporter's own client, but for what it keeps to itself: why a TLS handshake failed."""
+
+    tls_trouble: str | None = None
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, and remember what its handshake failed with."""
+        try:
+            response = super().send(request, **options)
+        except requests.RequestException as error:
+            self.tls_trouble = tls_trouble(error, TLS_SETTINGS)
+            raise
+        self.tls_trouble = None
+        return response
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Let the setting decide whom to trust, where it does, and not a variable that other programs go by."""
+        return super().merge_environment_settings(url, proxies, stream, verify or self.verify, cert)
+
+
 class SpanExport(SpanExporter):
-    """Sends batches to an OTLP/HTTP endpoint."""
+    """Sends batches to an OTLP/HTTP endpoint; Misconfigured where the files for it do not fit."""
 
     def __init__(self, settings: PlatformSettings, meter: Meter) -> None:
         self._endpoint = f"{(settings.otlp_endpoint or '').rstrip('/')}{_PATH}"
+        self._session = _Session()
+        # The exporter takes files, not a context; this one only tells at once what is wrong with them.
+        context_of(settings, "otlp_tls", "otlp_endpoint")
         self._exporter = OTLPSpanExporter(
-            endpoint=self._endpoint, timeout=settings.otlp_timeout_seconds, compression=Compression.Gzip
+            endpoint=self._endpoint,
+            timeout=settings.otlp_timeout_seconds,
+            compression=Compression.Gzip,
+            certificate_file=_path(settings.otlp_tls_ca),
+            client_certificate_file=_path(settings.otlp_tls_cert),
+            client_key_file=_path(settings.otlp_tls_key),
+            session=self._session,
         )
         self._dropped = meter.create_counter(
             "rag.spans.dropped", unit="{span}", description="Spans that were not sent, by reason."
@@ -92,8 +125,13 @@ class SpanExport(SpanExporter):
             return
         if now - self._logged_at >= LOGGED_EVERY_SECONDS:
             self._logged_at = now
-            log.warning("spans_dropped", reason=reason, endpoint=self._endpoint)
+            told = {"trouble": self._session.tls_trouble} if self._session.tls_trouble else {}
+            log.warning("spans_dropped", reason=reason, endpoint=self._endpoint, **told)
 
     def shutdown(self) -> None:
         """Close the connection."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]
+
+
+def _path(path: Path | None) -> str | None:
+    return None if path is None else str(path)

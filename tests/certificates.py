@@ -32,6 +32,8 @@ class Authority:
         issued = self._authority.issue_cert(name)
         cert, key = self._folder / f"{file_name}.crt", self._folder / f"{file_name}.key"
         issued.private_key_pem.write_to_path(str(key))
+        # A client of PostgreSQL refuses a key that others may read.
+        key.chmod(0o600)
         for place, part in enumerate(issued.cert_chain_pems):
             part.write_to_path(str(cert), append=place > 0)
         return Certificate(cert, key)

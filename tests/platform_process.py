@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,15 @@ class RunningPlatform:
 
 
 def rag(
-    *arguments: str, url: str | None = None, timeout_seconds: float = 300, **options: Any
+    *arguments: str,
+    url: str | None = None,
+    timeout_seconds: float = 300,
+    settings: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> subprocess.CompletedProcess[str]:
     """Run one `rag` command to its end."""
-    environment = child_environment(**({"RAG_URL": url} if url else {}), COLUMNS="120", NO_COLOR="1")
+    named = {**({"RAG_URL": url} if url else {}), **(settings or {})}
+    environment = child_environment(**named, COLUMNS="120", NO_COLOR="1")
     command = [sys.executable, "-m", "services.cli.main", *arguments]
     return subprocess.run(
         command,

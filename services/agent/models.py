@@ -11,6 +11,7 @@ from services.agent.prompts import PROMPT_VERSION
 from services.agent.resilient_llm import ResilientLanguageModel
 from services.agent.settings import AgentSettings
 from services.agent.tokens import counter_for
+from shared.tls import context_of
 from shared.version import VERSION
 
 _DECIDE_ABOUT_ANSWERS: Final = (
@@ -30,7 +31,7 @@ def answer_fingerprint(settings: AgentSettings) -> str:
 
 
 def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> ResilientLanguageModel | None:
-    """Return the configured model, None when there is none; Misconfigured when its tokenizer cannot be read."""
+    """Return the configured model, None when there is none; Misconfigured when a file of it cannot be used."""
     if settings.llm_base_url is None:
         return None
     remote = OpenAILanguageModel(
@@ -41,6 +42,7 @@ def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetric
         counter=counter_for(settings.llm_tokenizer),
         patience=Patience(settings.llm_first_token_seconds, settings.llm_idle_seconds, settings.llm_timeout_seconds),
         prices=Prices(settings.llm_input_price, settings.llm_output_price),
+        trust=context_of(settings, "llm_tls", "llm_base_url"),
         tracer=tracer,
     )
     return ResilientLanguageModel(

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, suppress
@@ -32,10 +33,12 @@ from shared.errors import DeadlineExpired
 from shared.openai_http import traced_http
 from shared.openai_words import without_key
 from shared.secrets import HIDDEN
+from shared.tls import tls_trouble
 
 # A piece of an answer as it came: what it should hold, OpenAI's `ChatCompletionChunk` says.
 Chunk: TypeAlias = Mapping[str, Any]
 
+TLS_SETTINGS: Final = "RAG_LLM_TLS"
 _CREDENTIALS: Final = (401, 403, 404)
 _MAX_REASON_CHARACTERS: Final = 300
 _MAX_RETRY_AFTER_SECONDS: Final = 60.0
@@ -87,13 +90,14 @@ class OpenAILanguageModel:
         counter: TokenCounter,
         patience: Patience,
         prices: Prices,
+        trust: ssl.SSLContext | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self.name, self.window_tokens = name, window_tokens
         self._counter, self._patience, self._prices = counter, patience, prices
         # The client wants a key even where the server wants none.
         key = api_key.get_secret_value() if api_key else "none"
-        http = traced_http(tracer)
+        http = traced_http(tracer, trust)
         self._client = openai.AsyncOpenAI(
             base_url=base_url, api_key=key, max_retries=0, timeout=patience.whole, http_client=http
         )
@@ -155,7 +159,8 @@ class OpenAILanguageModel:
             raise LlmUnavailable(f"the language model sent nothing for {wait:g} s") from error
         except Exception as error:
             # The client leaves what happens while bytes are read as its HTTP library raises it.
-            raise LlmUnavailable(f"the language model cannot be reached: {type(error).__name__}") from error
+            reason = tls_trouble(error, TLS_SETTINGS) or type(error).__name__
+            raise LlmUnavailable(f"the language model cannot be reached: {reason}") from error
         finally:
             await stack.aclose()
 

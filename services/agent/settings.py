@@ -74,6 +74,14 @@ class AgentSettings(CacheSettings):
         description="Base URL of an OpenAI-compatible endpoint (`…/v1`); none = the extractive answerer.",
     )
     llm_api_key: SecretStr | None = Field(default=None, description="Key of the endpoint.")
+    llm_tls_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the endpoint's certificate; none = public ones.",
+    )
+    llm_tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for the endpoint, for mutual TLS."
+    )
+    llm_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
     llm_model: str = Field(
         default="default", min_length=1, description="Name under which the endpoint knows the model."
     )

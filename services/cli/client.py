@@ -10,12 +10,20 @@ import httpx
 
 from services.cli.credentials import authorization
 from services.cli.errors import CommandError, UsageProblem
+from services.cli.gateway_tls import SETTINGS, gateway_trust
 from services.cli.terminal import one_line
 from shared.access import is_loopback
+from shared.tls import tls_trouble
 
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
 REPLY_TIMEOUT_SECONDS: Final = 60.0
 UNAVAILABLE_STATUSES: Final = frozenset({429, 502, 503, 504})
+
+# What a gateway that hangs up may have wanted; by TLS it can often not say so.
+_HINTS: Final = {
+    "http": "; a gateway that speaks TLS has an address that begins with https",
+    "https": f"; a gateway that wants a certificate is shown the one of {SETTINGS}_CERT and {SETTINGS}_KEY",
+}
 
 
 class GatewayUnreachable(CommandError):
@@ -51,6 +59,7 @@ class Gateway:
             # A proxy from the environment can't reach this machine's loopback interface.
             trust_env=not is_loopback(_host_of(url)),
             headers=authorization(),
+            verify=gateway_trust(self.url),
         )
 
     async def __aenter__(self) -> Self:
@@ -120,14 +129,18 @@ class Gateway:
         """Say what a failed connection means and what to do."""
         try:
             yield
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if trouble := tls_trouble(error, SETTINGS):
+                raise GatewayUnreachable(f"no connection to the gateway at {self.url}: {trouble}") from None
             raise GatewayUnreachable(
                 f"no gateway at {self.url}; start it with `rag up`, or name another with --url"
             ) from None
         except httpx.TimeoutException:
             raise GatewayUnreachable(f"the gateway at {self.url} did not answer {method} {path} in time") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
+            reason = tls_trouble(error, SETTINGS) or str(error) or type(error).__name__
+            if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+                reason += _HINTS[urlsplit(self.url).scheme]
             raise GatewayUnreachable(f"the connection to the gateway at {self.url} broke: {reason}") from None
 
 

@@ -5,6 +5,7 @@ the clock: while the machine sleeps, or the launcher itself is stopped, nobody f
 """
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -24,12 +25,14 @@ async def keep_alive(
     say: Callable[[str], None],
     *,
     probe_seconds: float = PROBE_SECONDS,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Watch processes until cancelled; one whose probes fail for `bound_seconds` is killed and so started again.
 
     A process counts from its first good answer on: how long a start may take is not decided here.
+    `tls` is how those are spoken to whose address begins with https.
     """
-    async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False, verify=tls or True) as http:
         await asyncio.gather(*(_watch(http, one, bound_seconds, say, probe_seconds) for one in processes))
 
 

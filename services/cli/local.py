@@ -135,14 +135,15 @@ class Launcher:
         broker, *services = self._processes
         await wait_until_ready([broker], START_TIMEOUT_SECONDS)
         await _declare_topology(self.plan)
-        await wait_until_ready(services, START_TIMEOUT_SECONDS)
+        await wait_until_ready(services, START_TIMEOUT_SECONDS, self.plan.gateway_probe)
         pids = {process.spec.name: process.pid for process in self._processes if process.pid is not None}
         self.announce(Ready(pids, time.monotonic() - self.started))
         await asyncio.gather(self._keep_topology(broker), self._keep_alive())
 
     async def _keep_alive(self) -> None:
         if seconds := self.plan.unresponsive_seconds:
-            await keep_alive(self._processes, seconds, lambda text: _say(self._logs[0], text))
+            say, probe = (lambda text: _say(self._logs[0], text)), self.plan.gateway_probe
+            await keep_alive(self._processes, seconds, say, tls=probe)
 
     async def _keep_topology(self, broker: SupervisedProcess) -> None:
         while True:

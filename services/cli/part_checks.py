@@ -64,6 +64,8 @@ def _index(part: dict[str, Any]) -> Finding:
 
 def _cache(part: dict[str, Any]) -> Finding:
     if part.get("state") == "away":
+        if reason := part.get("reason"):
+            return bad("cache", f"Redis cannot be used, searches and answers are slower: {one_line(reason, 300)}")
         return bad(
             "cache", "Redis does not answer: searches and answers are slower; see RAG_REDIS_URL and Redis itself"
         )

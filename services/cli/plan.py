@@ -1,5 +1,6 @@
 """Which processes `rag up` runs, with which settings, and in which order they end."""
 
+import ssl
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -77,11 +78,13 @@ class Plan:
     command: Command = service_command
     tls: BrokerTLS | None = None
     open_to_producers: bool = True
+    # How the gateway is asked whether it is ready; none = it speaks HTTP.
+    gateway_probe: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
         """Return the gateway's address."""
-        return _http(self.host, self.ports.gateway)
+        return self._url("gateway", self.host, self.ports.gateway)
 
     @property
     def broker_url(self) -> str:
@@ -114,10 +117,14 @@ class Plan:
         host = self.host if member.service == "gateway" else LOOPBACK
         secrets = self._gateway_secrets() if member.service == "gateway" else {}
         environment = {**self._environment(given, member, host, port), **secrets, **member.settings}
-        url = _http(host, port)
+        url = self._url(member.service, host, port)
         return ProcessSpec(
             member.name, self.command(member.service), environment, f"{url}/ready", f"{url}/live", member.niceness
         )
+
+    def _url(self, service: str, host: str, port: int) -> str:
+        url = _http(host, port)
+        return url.replace("http:", "https:", 1) if service == "gateway" and self.gateway_probe else url
 
     def _gateway_secrets(self) -> dict[str, str]:
         """Return where the gateway finds what it hashes keys with, unless the caller says so."""

@@ -1,6 +1,7 @@
 """Waits until processes say that they are ready."""
 
 import asyncio
+import ssl
 from collections.abc import Iterable
 from typing import Final
 
@@ -14,11 +15,16 @@ POLL_SECONDS: Final = 0.1
 ANSWER_TIMEOUT_SECONDS: Final = 2.0
 
 
-async def wait_until_ready(processes: Iterable[SupervisedProcess], timeout_seconds: float) -> None:
-    """Return once every process is ready; CommandError names those that are not when the time is up."""
+async def wait_until_ready(
+    processes: Iterable[SupervisedProcess], timeout_seconds: float, tls: ssl.SSLContext | None = None
+) -> None:
+    """Return once every process is ready; CommandError names those that are not when the time is up.
+
+    `tls` is how those are spoken to whose address begins with https.
+    """
     missing: dict[str, str] = {}
     # The processes are on this machine's loopback interface, which no proxy can reach.
-    async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=ANSWER_TIMEOUT_SECONDS, trust_env=False, verify=tls or True) as http:
         try:
             async with asyncio.timeout(timeout_seconds):
                 await asyncio.gather(*(_wait_for(http, process, missing) for process in processes))

@@ -13,7 +13,11 @@ def scrape_targets(plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "targets": [urlsplit(spec.ready_url).netloc],
-            "labels": {"service": service_of(spec.name), "instance": spec.name},
+            "labels": {
+                "service": service_of(spec.name),
+                "instance": spec.name,
+                **({"__scheme__": "https"} if spec.ready_url.startswith("https:") else {}),
+            },
         }
         for spec in plan.services()
     ]

@@ -13,13 +13,25 @@ from shared.settings import EmbeddingModelSettings, PlatformSettings
 S = TypeVar("S", bound=PlatformSettings)
 
 
-class ClientSettings(PlatformSettings):
+class ClientTLSSettings(PlatformSettings):
+    """How the commands speak TLS to a gateway whose address begins with https."""
+
+    tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the gateway's certificate; none = public ones."
+    )
+    tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for the gateway, for mutual TLS."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
+
+
+class ClientSettings(ClientTLSSettings):
     """Who the commands are to the gateway."""
 
     api_key: str | None = Field(default=None, repr=False, description="API key of every command that calls a gateway.")
 
 
-class LauncherSettings(EmbeddingModelSettings):
+class LauncherSettings(ClientTLSSettings, EmbeddingModelSettings):
     """What decides how the services may be started on one machine."""
 
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
@@ -31,6 +43,10 @@ class LauncherSettings(EmbeddingModelSettings):
     key_pepper: str | None = Field(
         default=None, repr=False, description="Secret that API keys are hashed with; none = one in the data folder."
     )
+
+    gateway_tls_cert: Path | None = Field(default=None, description="The gateway's certificate; none = HTTP.")
+    gateway_tls_key: Path | None = Field(default=None, description="The key of that certificate.")
+    gateway_tls_client_ca: Path | None = Field(default=None, description="Whose clients alone the gateway lets in.")
 
     up_unresponsive_seconds: float = Field(
         default=60.0,

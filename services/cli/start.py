@@ -8,6 +8,7 @@ from pathlib import Path
 from services.cli.broker_config import server_binary
 from services.cli.data_folder import DataFolder
 from services.cli.errors import CommandError, UsageProblem
+from services.cli.gateway_tls import probe_context
 from services.cli.local import STOP_TIMEOUT_SECONDS, Launcher, Ready, caller_environment
 from services.cli.plan import Command, Plan, members, service_command
 from services.cli.ports import PortOptions, choose_ports
@@ -64,6 +65,7 @@ def start(
             command,
             settings.broker_tls,
             open_to_producers=settings.auth == "off",
+            gateway_probe=probe_context(settings),
         )
         return launch(plan, lock, options, stop_timeout_seconds)
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from opentelemetry.trace import Tracer
-from pydantic import SecretStr
 
 from contracts import subjects, topology
 from contracts.chunks import ChunksReady
@@ -15,7 +14,7 @@ from services.embedder.embedding import Embedder
 from services.embedder.handlers import EmbedderHandlers
 from services.embedder.lanes import Lanes
 from services.embedder.onnx_embedding import OnnxEmbedding
-from services.embedder.openai_embedding import OpenAIEmbedding
+from services.embedder.openai_embedding import OpenAIEmbedding, RemoteTLS
 from services.embedder.settings import EmbedderSettings
 from shared import models
 from shared.addresses import host_of
@@ -23,6 +22,7 @@ from shared.errors import Misconfigured
 from shared.service import Lifespan, Service
 from shared.serving import run_service
 from shared.settings import EmbeddingModel, load
+from shared.tls import context_of
 
 
 def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None) -> Lifespan:
@@ -58,21 +58,26 @@ def build_lifespan(settings: EmbedderSettings, embedder: Embedder | None = None)
 
 def build_embedder(settings: EmbedderSettings, tracer: Tracer | None = None) -> Embedder:
     """Return the embedder that the settings ask for; a local model's files are verified first."""
-    return _build(settings, settings.embedding, settings.embedding_api_key, tracer)
+    return _build(settings, settings.embedding, "embedding", tracer)
 
 
 def build_next_embedder(settings: EmbedderSettings, tracer: Tracer | None = None) -> Embedder | None:
     """Return the embedder of the model to switch to, if there is one."""
     model = settings.next_embedding
-    return _build(settings, model, settings.next_embedding_api_key, tracer) if model else None
+    return _build(settings, model, "next_embedding", tracer) if model else None
 
 
-def _build(
-    settings: EmbedderSettings, model: EmbeddingModel, api_key: SecretStr | None, tracer: Tracer | None
-) -> Embedder:
+def _build(settings: EmbedderSettings, model: EmbeddingModel, prefix: str, tracer: Tracer | None) -> Embedder:
+    """Build the embedder of a model; `prefix` is how the names of its own settings begin."""
+    trust = context_of(settings, f"{prefix}_tls", f"{prefix}_url")
     if model.url:
-        seconds = settings.embedding_timeout_seconds
-        return OpenAIEmbedding.connect(model, api_key, timeout_seconds=seconds, tracer=tracer)
+        return OpenAIEmbedding.connect(
+            model,
+            getattr(settings, f"{prefix}_api_key"),
+            timeout_seconds=settings.embedding_timeout_seconds,
+            tls=RemoteTLS(trust, f"RAG_{prefix}_TLS".upper()),
+            tracer=tracer,
+        )
     try:
         files = models.verify(model.name, settings.models_dir)
     except models.ModelError as error:

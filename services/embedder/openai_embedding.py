@@ -1,8 +1,10 @@
 """Embeddings from any server that speaks OpenAI's `/v1/embeddings`."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import numpy as np
@@ -26,6 +28,7 @@ from shared.errors import Misconfigured
 from shared.openai_http import traced_http
 from shared.openai_words import without_key
 from shared.settings import EmbeddingModel
+from shared.tls import tls_trouble
 
 # The statuses that speak about the texts; any other failure is the server's or the operator's and may pass.
 _REFUSALS: Final = frozenset({400, 413, 422})
@@ -35,6 +38,14 @@ _MAX_RETRY_AFTER_SECONDS: Final = 60.0
 _MAX_REASON_CHARACTERS: Final = 300
 # The limit of OpenAI's own embedding models, see the API reference of /v1/embeddings.
 _MAX_TOKENS: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTLS:
+    """Who has signed the endpoint's certificate (None = public authorities), and how the settings of it begin."""
+
+    trust: ssl.SSLContext | None = None
+    settings: str = "RAG_EMBEDDING_TLS"
 
 
 class OpenAIEmbedding:
@@ -65,6 +76,7 @@ class OpenAIEmbedding:
         interactive_requests: int = 32,
         timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.time,
+        tls: RemoteTLS | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self.dimension, self.fingerprint, self.max_tokens = dimension, fingerprint, max_tokens
@@ -75,15 +87,22 @@ class OpenAIEmbedding:
         self._bulk, self._interactive = asyncio.Semaphore(bulk_requests), asyncio.Semaphore(interactive_requests)
         self._timeout_seconds = timeout_seconds
         self._closed = False
+        self._tls = tls or RemoteTLS()
         # One layer owns retries: the message's redelivery. The client wants a key even where the server wants none.
-        http = traced_http(tracer)
+        http = traced_http(tracer, self._tls.trust)
         self._client = openai.AsyncOpenAI(
             base_url=base_url, api_key=api_key or "none", max_retries=0, timeout=timeout_seconds, http_client=http
         )
 
     @classmethod
     def connect(
-        cls, model: EmbeddingModel, api_key: SecretStr | None, *, timeout_seconds: float, tracer: Tracer | None = None
+        cls,
+        model: EmbeddingModel,
+        api_key: SecretStr | None,
+        *,
+        timeout_seconds: float,
+        tls: RemoteTLS | None = None,
+        tracer: Tracer | None = None,
     ) -> Self:
         """Return the embedder of a remote model; no connection is made before the first request."""
         if not model.url:
@@ -95,6 +114,7 @@ class OpenAIEmbedding:
             dimension=model.dimension,
             fingerprint=model.fingerprint,
             timeout_seconds=timeout_seconds,
+            tls=tls,
             tracer=tracer,
         )
 
@@ -156,7 +176,8 @@ class OpenAIEmbedding:
         except openai.OpenAIError as error:
             # A connection that breaks off later may be what the text does to the server.
             away = type(error.__cause__).__name__ == "ConnectError"
-            raise EmbeddingUnavailable(f"the embedding server cannot be reached: {error}", away=away) from error
+            reason = tls_trouble(error, self._tls.settings) or error
+            raise EmbeddingUnavailable(f"the embedding server cannot be reached: {reason}", away=away) from error
         return response.content
 
 

@@ -1,5 +1,6 @@
 """Settings of the embedder."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -22,4 +23,19 @@ class EmbedderSettings(EmbeddingModelSettings):
     embedder_nice: int = Field(default=10, ge=0, le=19, description="How far bulk threads step back behind queries.")
     embedding_api_key: SecretStr | None = Field(default=None, description="Key of the remote endpoint.")
     next_embedding_api_key: SecretStr | None = Field(default=None, description="Key of the next model's endpoint.")
+    embedding_tls_ca: Path | None = Field(
+        default=None,
+        description="PEM file of the authority that signed the endpoint's certificate; none = public ones.",
+    )
+    embedding_tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for the endpoint, for mutual TLS."
+    )
+    embedding_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
+    next_embedding_tls_ca: Path | None = Field(
+        default=None, description="The same authority for the next model's endpoint."
+    )
+    next_embedding_tls_cert: Path | None = Field(
+        default=None, description="Our own certificate for the next model's endpoint."
+    )
+    next_embedding_tls_key: Path | None = Field(default=None, description="The key of that certificate.")
     embedding_timeout_seconds: float = Field(default=30.0, gt=0, le=600, description="Patience with the endpoint.")

@@ -79,8 +79,6 @@ class Access:
 
     def _tokens(self, settings: GatewaySettings) -> "TokenAuthenticator":
         # Their libraries take 11 MB, which who does not use them shall not pay for.
-        import httpx
-
         from services.gateway.jwks import Jwks
         from services.gateway.jwt_authentication import TokenAuthenticator, TokenRules
 
@@ -93,14 +91,7 @@ class Access:
             scope_prefix=settings.jwt_scope_prefix,
             leeway_seconds=settings.jwt_leeway_seconds,
         )
-        self._jwks = Jwks(
-            httpx.AsyncClient(follow_redirects=False),
-            rules.issuer,
-            settings.jwt_jwks_url,
-            keep_seconds=settings.jwt_jwks_keep_seconds,
-            stale_seconds=settings.jwt_jwks_stale_seconds,
-            pause_seconds=settings.jwt_jwks_pause_seconds,
-        )
+        self._jwks = Jwks.of(settings)
         return TokenAuthenticator(rules, self._jwks.key)
 
 

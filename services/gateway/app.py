@@ -1,8 +1,8 @@
 """The gateway process: the HTTP API in front of the queue."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from fastapi import FastAPI
@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from services.gateway.access import Access, desk_of
 from services.gateway.admission import Admission
 from services.gateway.authentication import Authentication, auth_failures
+from services.gateway.background import running
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
 from services.gateway.gateway import build_gateway
@@ -19,11 +20,12 @@ from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
 from services.gateway.rate_limiting import add_rate_limits
 from services.gateway.routes import ROUTERS, contracts
+from services.gateway.server_tls import ServerTLS, server_tls
 from services.gateway.settings import GatewaySettings
 from shared.error_reports import configure_error_reports
 from shared.health import health_routes
 from shared.logs import configure_logging
-from shared.service import Service, service_lifespan
+from shared.service import Service, or_end, service_lifespan
 from shared.serving import serve
 from shared.settings import load
 from shared.version import VERSION
@@ -32,7 +34,7 @@ from shared.version import VERSION
 OWN_HEALTH: Final = ("/live", "/ready", "/metrics")
 
 
-def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
+def build_app(service: Service, settings: GatewaySettings, tls: ServerTLS | None = None) -> FastAPI:
     """Return the ASGI app; its lifespan connects the service and closes it."""
 
     @asynccontextmanager
@@ -40,16 +42,14 @@ def build_app(service: Service, settings: GatewaySettings) -> FastAPI:
         app.state.gateway = gateway = build_gateway(service, settings)
         app.state.access = access = Access(service, settings)
         access.start()
-        beside = [
-            asyncio.create_task(gateway.pipeline.keep_sampling()),
-            asyncio.create_task(gateway.notices.end_with(service.shutting_down)),
-            asyncio.create_task(gateway.answer_streams.end_with(service.shutting_down)),
+        works = [
+            gateway.pipeline.keep_sampling(),
+            gateway.notices.end_with(service.shutting_down),
+            gateway.answer_streams.end_with(service.shutting_down),
+            *([tls.keep_renewed()] if tls is not None else []),
         ]
-        yield
-        for task in beside:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        async with running(*works):
+            yield
         await gateway.mcp.close()
         await gateway.notices.close()
         await app.state.counts.close()
@@ -110,7 +110,8 @@ def main() -> None:
     configure_logging(settings, "gateway")
     configure_error_reports(settings, "gateway")
     service = Service("gateway", settings)
-    serve(build_app(service, settings), service)
+    tls = or_end(partial(server_tls, settings))
+    serve(or_end(partial(build_app, service, settings, tls)), service, tls.context if tls else None)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Settings of who may call."""
 
+from pathlib import Path
 from typing import Final, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -46,6 +47,9 @@ class AuthSettings(PlatformSettings):
     jwt_audience: str | None = Field(default=None, description="What the claim aud of a token must name.")
     jwt_jwks_url: str | None = Field(
         default=None, description="Where the issuer's keys lie; none = where its OpenID configuration says."
+    )
+    jwt_tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed the issuer's certificate; none = public ones."
     )
     jwt_algorithms: str = Field(
         default="RS256,ES256", description="Signatures that are taken; comma separated, asymmetric ones only."

@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
 import orjson
 
+from services.gateway.auth_settings import AuthSettings
 from shared.access import check_issuer_address
 from shared.errors import Unavailable
 from shared.logs import get_logger
+from shared.tls import context_of, tls_trouble
 
 log = get_logger(__name__)
 
+TLS_SETTINGS: Final = "RAG_JWT_TLS"
 FETCH_SECONDS: Final = 5.0
 MAX_BYTES: Final = 1024 * 1024
 MAX_KEYS: Final = 100
@@ -48,6 +51,19 @@ class Jwks:
         self._tried_at = float("-inf")
         self._fetching = asyncio.Lock()
 
+    @classmethod
+    def of(cls, settings: AuthSettings) -> Self:
+        """Return the keys that the settings name; Misconfigured when the files for TLS do not fit."""
+        address = "jwt_jwks_url" if settings.jwt_jwks_url else "jwt_issuer"
+        return cls(
+            httpx.AsyncClient(follow_redirects=False, verify=context_of(settings, "jwt_tls", address) or True),
+            settings.jwt_issuer or "",
+            settings.jwt_jwks_url,
+            keep_seconds=settings.jwt_jwks_keep_seconds,
+            stale_seconds=settings.jwt_jwks_stale_seconds,
+            pause_seconds=settings.jwt_jwks_pause_seconds,
+        )
+
     async def key(self, kid: str) -> Mapping[str, Any] | None:
         """Return a key, None when the issuer has none of this `kid`; Unavailable while its keys can't be had."""
         if kid not in self._keys or self._age > self._keep_seconds:
@@ -77,7 +93,8 @@ class Jwks:
                 self._keys = await self._fetch()
                 self._fetched_at = time.monotonic()
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=error)
+                told = tls_trouble(error, TLS_SETTINGS) or error
+                log.warning("issuer_keys_not_fetched", issuer=self._issuer, reason=told)
 
     async def _fetch(self) -> dict[str, Mapping[str, Any]]:
         url = self._url or await self._discover()

@@ -105,8 +105,10 @@ def problems_of(broker: BrokerHealth, services: Mapping[str, ServiceHealth]) -> 
 def notices_of(services: Mapping[str, ServiceHealth]) -> list[str]:
     """Return in words what makes the platform slower, or takes a feature away, while everything does its work."""
     found = []
-    if any((_told(services, name, "cache") or {}).get("state") == _AWAY for name in ("retriever", "agent")):
-        found.append("the cache is away: searches and answers are slower")
+    caches = [_told(services, name, "cache") or {} for name in ("retriever", "agent")]
+    if away := [cache for cache in caches if cache.get("state") == _AWAY]:
+        reason = next((f" ({cache['reason']})" for cache in away if cache.get("reason")), "")
+        found.append(f"the cache is away: searches and answers are slower{reason}")
     llm = _told(services, "agent", "llm") or {}
     if llm.get("state") == _AWAY:
         found.append(f"the language model at {llm.get('host')} fails: questions that need it are refused for now")

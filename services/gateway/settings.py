@@ -1,6 +1,7 @@
 """Settings of the gateway."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 from pydantic import Field, field_validator
@@ -20,6 +21,21 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
     """What the gateway takes in, holds and waits for."""
 
     port: int = Field(default=DEFAULT_PORT, ge=0, le=65535, description="Port of the HTTP API (0 = any free one).")
+    gateway_tls_cert: Path | None = Field(
+        default=None,
+        description="PEM file of the gateway's certificate and of what leads to its authority; none = HTTP.",
+    )
+    gateway_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
+    gateway_tls_client_ca: Path | None = Field(
+        default=None, description="PEM file of the authorities whose clients alone may connect (mutual TLS)."
+    )
+    gateway_tls_renew_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        le=86_400,
+        description="How often these files are looked at; new ones are used without a restart.",
+    )
+
     gateway_max_request_bytes: int = Field(
         default=64 * MIB, ge=1024, le=1024 * MIB, description="Largest body of a request that brings documents."
     )

@@ -1,6 +1,7 @@
 """Counting requests with throttled-py: in this process, or in a Redis for all replicas together."""
 
 import asyncio
+import ssl
 from functools import lru_cache
 from typing import Any, Final
 
@@ -9,9 +10,11 @@ from throttled.asyncio import rate_limiter as rates
 from throttled.asyncio.store import BaseStore
 
 from services.gateway.rate_limits import Standing
+from shared.caching.redis_tls import SETTINGS, have_trust, redis_trust
 from shared.caching.settings import RedisSettings
 from shared.circuit import Circuit
 from shared.logs import get_logger
+from shared.tls import tls_trouble
 
 log = get_logger(__name__)
 
@@ -43,9 +46,12 @@ class SharedCounts:
     This replica counts as well, so that it goes on without a gap, and so that whom it refuses by itself costs no trip.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float, retry_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, timeout_seconds: float, retry_seconds: float, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._local = LocalCounts()
         self._store = RedisStore(server=url, options=_redis_options(timeout_seconds))
+        have_trust(self._client.connection_pool, trust)
         self._limiters = _Limiters(self._store)
         self._timeout_seconds = timeout_seconds
         self._circuit = Circuit("redis-rates", failures=FAILURES, open_seconds=retry_seconds)
@@ -62,7 +68,7 @@ class SharedCounts:
                     shared = await self._limiters.take(limit, key, per_minute)
         except Exception as error:  # Whatever Redis or its client does: a request is counted here, and goes on.
             if was_closed and not self._circuit.closed:
-                log.warning("rates_not_shared", error=type(error).__name__)
+                log.warning("rates_not_shared", error=tls_trouble(error, SETTINGS) or type(error).__name__)
             return local
         if not was_closed:
             log.info("rates_shared_again")
@@ -70,8 +76,11 @@ class SharedCounts:
 
     async def close(self) -> None:
         """Close the connections."""
-        client: Any = self._store._backend.get_client()
-        await client.aclose(close_connection_pool=True)
+        await self._client.aclose(close_connection_pool=True)
+
+    @property
+    def _client(self) -> Any:
+        return self._store._backend.get_client()
 
 
 class _Limiters:
@@ -92,13 +101,14 @@ class _Limiters:
 
 
 def build_counts(settings: RedisSettings) -> LocalCounts | SharedCounts:
-    """Return counts in Redis where one is named, else in memory; nothing is connected yet."""
+    """Return counts in Redis where one is named, else in memory; nothing is connected yet. Misconfigured by its TLS."""
     if settings.redis_url is None:
         return LocalCounts()
     return SharedCounts(
         settings.redis_url,
         timeout_seconds=settings.redis_timeout_seconds,
         retry_seconds=settings.redis_retry_seconds,
+        trust=redis_trust(settings),
     )
 
 

@@ -16,6 +16,9 @@ from services.persistence.settings import PersistenceSettings
 from shared.errors import Misconfigured, Unavailable
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+# `require` checks as well once there is an authority.
+CHECKING_MODES = ("require", "verify-ca", "verify-full")
+TLS_HINT = "; sslmode, sslrootcert, sslcert and sslkey in RAG_DATABASE_URL say how TLS is spoken"
 TRACES_FILE = "traces.db"
 CONNECT_TIMEOUT_SECONDS = 5
 # What an answer may take beyond the time of its statement, which the server itself keeps while it is well.
@@ -69,7 +72,19 @@ def database_url(settings: PersistenceSettings) -> URL:
     kind = url.drivername.partition("+")[0]
     if kind not in DRIVERS:
         raise Misconfigured(f"RAG_DATABASE_URL is a {kind} address; use postgresql:// or sqlite://")
+    _require_checks(url)
     return url.set(drivername=DRIVERS[kind])
+
+
+def _require_checks(url: URL) -> None:
+    """Raise Misconfigured where an authority is named that the database's client would not ask."""
+    authority, mode = url.query.get("sslrootcert"), url.query.get("sslmode")
+    # With `system` the client itself insists on the checks.
+    if authority not in (None, "system") and mode not in CHECKING_MODES:
+        raise Misconfigured(
+            f"RAG_DATABASE_URL names an authority (sslrootcert), but with sslmode={mode or 'prefer'} no certificate is "
+            "checked; write sslmode=verify-full"
+        )
 
 
 def is_outage(error: BaseException) -> bool:
@@ -88,8 +103,11 @@ def is_disconnect(error: BaseException) -> bool:
 def unavailable(error: BaseException) -> Unavailable:
     """Return what a caller is told of an outage; no statement and no parameter is in it."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    first_line = str(cause).partition("\n")[0]
-    return Unavailable(f"the database does not do its work: {first_line}", code="database_unavailable", away=True)
+    text = str(cause)
+    first_line = text.partition("\n")[0]
+    # Words of the client library, which are the same in every language.
+    hint = TLS_HINT if "SSL" in text or "certificate" in text else ""
+    return Unavailable(f"the database does not do its work: {first_line}{hint}", code="database_unavailable", away=True)
 
 
 def _open_sqlite(url: URL, settings: PersistenceSettings) -> Database:

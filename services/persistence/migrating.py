@@ -44,9 +44,10 @@ def migrate(engine: Engine, migrations: Migrations = DOCUMENT_MIGRATIONS, *, pat
         except Exception as error:
             if not is_outage(error):
                 raise
+            problem = unavailable(error)
             if time.monotonic() > deadline:
-                raise unavailable(error) from error
-            log.warning("database_not_reached", error=type(error).__name__)
+                raise problem from error
+            log.warning("database_not_reached", reason=problem)
             time.sleep(RETRY_SECONDS)
 
 

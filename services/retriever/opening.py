@@ -1,7 +1,5 @@
 """Opens the indexes that the settings name."""
 
-from functools import partial
-
 from qdrant_client import AsyncQdrantClient
 
 from services.retriever.generations import Catalogue, Generations, IndexedModel, open_generations
@@ -12,6 +10,7 @@ from services.retriever.settings import RetrieverSettings
 from shared.errors import Misconfigured, Unavailable
 from shared.models import ModelError
 from shared.settings import EmbeddingModel
+from shared.tls import context_of
 
 
 async def open_indexes(settings: RetrieverSettings) -> Generations:
@@ -19,10 +18,21 @@ async def open_indexes(settings: RetrieverSettings) -> Generations:
 
     Misconfigured when what is stored belongs to another model or release, Unavailable while another process holds it.
     """
+    clients: list[AsyncQdrantClient] = []
+    try:
+        return await _open(settings, clients)
+    except BaseException:
+        for client in clients:
+            await client.close()
+        raise
+
+
+async def _open(settings: RetrieverSettings, clients: list[AsyncQdrantClient]) -> Generations:
+    """Open the indexes; the clients that this takes are put into the list."""
     try:
         upcoming = settings.next_embedding
         return await open_generations(
-            _catalogue(settings), _indexed(settings.embedding), _indexed(upcoming) if upcoming else None
+            _catalogue(settings, clients), _indexed(settings.embedding), _indexed(upcoming) if upcoming else None
         )
     except IndexLocked as error:
         raise Unavailable(str(error)) from None
@@ -34,12 +44,17 @@ def _indexed(model: EmbeddingModel) -> IndexedModel:
     return IndexedModel(model.fingerprint, model.dimension)
 
 
-def _catalogue(settings: RetrieverSettings) -> Catalogue:
+def _catalogue(settings: RetrieverSettings, clients: list[AsyncQdrantClient]) -> Catalogue:
     if settings.qdrant_url is None:
         return QdrantEdgeCatalogue(settings.data_dir)
+
+    def connect() -> AsyncQdrantClient:
+        clients.append(_qdrant_client(settings))
+        return clients[-1]
+
     configured = [model.fingerprint for model in (settings.embedding, settings.next_embedding) if model]
     return QdrantServerCatalogue(
-        partial(_qdrant_client, settings),
+        connect,
         prefix=settings.qdrant_prefix,
         configured=configured,
         replication_factor=settings.qdrant_replication_factor,
@@ -48,7 +63,15 @@ def _catalogue(settings: RetrieverSettings) -> Catalogue:
 
 def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
-    return AsyncQdrantClient(url=settings.qdrant_url, api_key=key, timeout=settings.qdrant_timeout_seconds)
+    trust = context_of(settings, "qdrant_tls", "qdrant_url")
+    return AsyncQdrantClient(
+        url=settings.qdrant_url,
+        api_key=key,
+        timeout=settings.qdrant_timeout_seconds,
+        # The client's own check opens a connection that knows nothing of our authority; the index checks the version.
+        check_compatibility=False,
+        verify=True if trust is None else trust,
+    )
 
 
 def dimension_of(settings: RetrieverSettings, fingerprint: str) -> int:

@@ -11,7 +11,9 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from services.retriever.index import IndexUnavailable
+from shared.tls import tls_trouble
 
+TLS_SETTINGS: Final = "RAG_QDRANT_TLS"
 # Of the statuses that speak about the request, those that may pass. A collection that is not there (404) is one that
 # another replica begins anew at this moment.
 _PASSING: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
@@ -24,7 +26,8 @@ def reaching(action: str) -> Iterator[None]:
         yield
     except (ResponseHandlingException, ResourceExhaustedResponse) as error:
         away = isinstance(getattr(error, "source", None), ConnectError)
-        raise IndexUnavailable(f"the Qdrant server could not {action}: {error}", away=away) from error
+        reason = tls_trouble(error, TLS_SETTINGS) or error
+        raise IndexUnavailable(f"the Qdrant server could not {action}: {reason}", away=away) from error
     except UnexpectedResponse as error:
         if error.status_code is not None and error.status_code < 500 and error.status_code not in _PASSING:
             raise

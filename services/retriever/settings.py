@@ -1,5 +1,7 @@
 """Settings of the retriever."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 
 from shared import models
@@ -12,6 +14,13 @@ class RetrieverSettings(CacheSettings, EmbeddingModelSettings):
 
     qdrant_url: str | None = Field(default=None, description="Qdrant server; none = the embedded index.")
     qdrant_api_key: SecretStr | None = Field(default=None, description="Key of the Qdrant server.")
+    qdrant_tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed Qdrant's certificate; none = public ones."
+    )
+    qdrant_tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for Qdrant, for mutual TLS."
+    )
+    qdrant_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
     qdrant_prefix: str = Field(default="rag", pattern=r"^[a-z0-9_-]{1,32}$", description="Prefix of collection names.")
     qdrant_timeout_seconds: int = Field(default=10, ge=1, le=300, description="Patience with the Qdrant server.")
     qdrant_replication_factor: int = Field(default=1, ge=1, le=9, description="Copies of each shard on a cluster.")

@@ -6,6 +6,7 @@ from shared.caching.cache import Cache
 from shared.caching.memory_cache import MemoryCache
 from shared.caching.metrics import CacheMetrics
 from shared.caching.redis_cache import RedisCache
+from shared.caching.redis_tls import redis_trust
 from shared.caching.settings import CacheSettings
 from shared.errors import Misconfigured
 
@@ -14,12 +15,14 @@ def build_cache(settings: CacheSettings, metrics: CacheMetrics, tracer: Tracer |
     """Return Redis where one is named, else memory; nothing is connected yet. Misconfigured for a wrong address."""
     if settings.redis_url is None:
         return MemoryCache(settings.cache_memory_bytes)
+    trust = redis_trust(settings)
     try:
         return RedisCache(
             settings.redis_url,
             timeout_seconds=settings.redis_timeout_seconds,
             retry_seconds=settings.redis_retry_seconds,
             failed=metrics.failed,
+            trust=trust,
             tracer=tracer,
         )
     except ValueError:

@@ -1,15 +1,18 @@
 """A cache in Redis, shared by all replicas. Redis away means slower, never wrong and never stuck."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import Tracer
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from shared.caching.redis_tls import SETTINGS, have_trust
 from shared.circuit import Circuit
 from shared.client_spans import database_span
 from shared.logs import get_logger
+from shared.tls import tls_trouble
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -36,6 +39,7 @@ class RedisCache:
         timeout_seconds: float,
         retry_seconds: float,
         failed: CountFailure,
+        trust: ssl.SSLContext | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
@@ -49,6 +53,7 @@ class RedisCache:
             # One layer owns the trying again: the circuits below.
             retry=None,
         )
+        have_trust(self._pool, trust)
         self._redis = Redis(connection_pool=self._pool)
         self._timeout_seconds = timeout_seconds
         self._failed = failed
@@ -56,6 +61,7 @@ class RedisCache:
         self._reading = Circuit("redis-read", failures=FAILURES, open_seconds=retry_seconds)
         self._writing = Circuit("redis-write", failures=FAILURES, open_seconds=retry_seconds)
         self._away = False
+        self._trouble: str | None = None
 
     async def get(self, key: str) -> bytes | None:
         """Return what is kept under a key; see `Cache`."""
@@ -71,7 +77,9 @@ class RedisCache:
     async def describe(self) -> dict[str, Any]:
         """Return whether Redis answers now, and takes what it is given."""
         answers = await self._tried(self._reading, "PING", self._redis.ping)
-        return {"kind": "redis", "state": "ok" if answers and self._writing.closed else "away"}
+        if answers and self._writing.closed:
+            return {"kind": "redis", "state": "ok"}
+        return {"kind": "redis", "state": "away", **({"reason": self._trouble} if self._trouble else {})}
 
     async def close(self) -> None:
         """Close the connections."""
@@ -95,9 +103,10 @@ class RedisCache:
 
     def _tell(self, error: Exception | None) -> None:
         """Say once that Redis went away, and once that it is back."""
+        self._trouble = tls_trouble(error, SETTINGS) if error else None
         away = not (self._reading.closed and self._writing.closed)
         if away and not self._away:
-            log.warning("cache_away", error=type(error).__name__)
+            log.warning("cache_away", error=self._trouble or type(error).__name__)
         elif self._away and not away:
             log.info("cache_back")
         self._away = away

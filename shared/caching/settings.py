@@ -1,5 +1,6 @@
 """Settings of the services that cache."""
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -15,6 +16,13 @@ class RedisSettings(PlatformSettings):
     redis_url: str | None = Field(
         default=None, repr=False, description="Redis that replicas share their caches in; none = each its own memory."
     )
+    redis_tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed Redis's certificate; none = the system's."
+    )
+    redis_tls_cert: Path | None = Field(
+        default=None, description="PEM file of our own certificate for Redis, for mutual TLS."
+    )
+    redis_tls_key: Path | None = Field(default=None, description="PEM file of the key of that certificate.")
     redis_timeout_seconds: float = Field(
         default=0.1, gt=0, le=5, description="What a call of Redis may cost; then it counts as failed."
     )

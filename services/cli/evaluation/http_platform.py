@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
 from services.cli.client import Gateway, GatewayUnreachable, Problem
 from services.cli.errors import first_of_many
+from services.cli.gateway_tls import gateway_trust
 
 SEARCH_PATH: Final = "/v1/search"
 QUERY_PATH: Final = "/v1/query"
@@ -95,8 +96,7 @@ def post_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[
     Plain sockets, because what an HTTP client library costs would count as the platform's time.
     """
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS)
+    connection = _connection(parts)
     try:
         for body in bodies:
             encoded = json.dumps(body)
@@ -115,8 +115,7 @@ def post_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[
 def stream_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tuple[Timed, Reply]]:
     """Yield times and answer of one streamed question after the other on one kept connection."""
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS)
+    connection = _connection(parts)
     try:
         for body in bodies:
             encoded = json.dumps({**body, "stream": True})
@@ -133,6 +132,14 @@ def stream_in_turn(url: str, path: str, bodies: Sequence[Body]) -> Iterator[tupl
         raise GatewayUnreachable(f"the connection to the gateway at {url} broke: {error}") from None
     finally:
         connection.close()
+
+
+def _connection(parts: SplitResult) -> http.client.HTTPConnection:
+    trust = gateway_trust(parts.geturl())
+    if parts.scheme != "https":
+        return http.client.HTTPConnection(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS)
+    context = None if isinstance(trust, bool) else trust
+    return http.client.HTTPSConnection(parts.netloc, timeout=ANSWER_TIMEOUT_SECONDS, context=context)
 
 
 def _read_events(response: http.client.HTTPResponse) -> tuple[float | None, Reply]:
@@ -153,7 +160,8 @@ def _read_events(response: http.client.HTTPResponse) -> tuple[float | None, Repl
 def answerer_of(url: str) -> str | None:
     """Return what writes the answers (a model's name, or `extractive`); None when the platform does not tell."""
     try:
-        health = httpx.get(f"{url.rstrip('/')}/health/detailed", timeout=HEALTH_TIMEOUT_SECONDS).json()
+        address, trust = f"{url.rstrip('/')}/health/detailed", gateway_trust(url)
+        health = httpx.get(address, timeout=HEALTH_TIMEOUT_SECONDS, verify=trust).json()
         return str(health["services"]["agent"]["replicas"][0]["details"]["answerer"]["answerer"])
     except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError):
         return None

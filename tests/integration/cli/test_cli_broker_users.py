@@ -3,51 +3,25 @@
 import asyncio
 import json
 import stat
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import nats
 import pytest
-from nats.aio.client import Client
 
 from contracts import subjects
 from contracts.permissions import PLATFORM
-from services.cli.broker_config import BrokerOptions, broker_config, server_binary
-from services.cli.data_folder import DataFolder, write_private
+from services.cli.data_folder import DataFolder
 from services.cli.main import main
 from shared.messaging.provisioning import provision
 from tests.broker_stand import Violations, heard_out
-from tests.servers import START_TIMEOUT_SECONDS, free_port, wait_for_port
-
-
-@dataclass
-class LocalBroker:
-    """A broker in a data folder, as `rag up` leaves it running."""
-
-    data: DataFolder
-    url: str
-
-    async def connect(self, user: str, **options: Any) -> Client:
-        return await nats.connect(self.url, user=user, password=self.data.password(user), **options)
+from tests.local_broker import LocalBroker, local_broker
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[LocalBroker]:
-    data = DataFolder(tmp_path)
-    data.create()
-    port = free_port()
-    options = BrokerOptions(port, free_port(), data.broker, data.passwords())
-    write_private(data.broker_config, broker_config(options))
-    process = subprocess.Popen([str(server_binary()), "--config", str(data.broker_config)], stderr=subprocess.DEVNULL)
-    try:
-        wait_for_port(port, process)
-        yield LocalBroker(data, f"nats://127.0.0.1:{port}")
-    finally:
-        process.terminate()
-        process.wait(START_TIMEOUT_SECONDS)
+    with local_broker(tmp_path) as running:
+        yield running
 
 
 async def rag(*arguments: str) -> int:
