@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -146,6 +147,10 @@ NAMES: list[tuple[bytes, str | int]] = [
 ]
 
 
+def another(stand: Stand, before: int) -> bool:
+    return len(stand.persistence.messages) > before
+
+
 async def test_a_file_s_name_is_shown_as_a_name_and_is_never_a_path(stand: Stand) -> None:
     """INVARIANT: whatever a file is called, it is a title without folders, or refused with a reason."""
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -159,6 +164,6 @@ async def test_a_file_s_name_is_shown_as_a_name_and_is_never_a_path(stand: Stand
             assert response.json().get("field", "").startswith("files.0") == (expected == 422), (name, response.text)
             continue
         assert response.status_code == 202, (name, response.text)
-        await eventually(lambda count=before: len(stand.persistence.messages) > count, f"{name!r} is on the queue")
+        await eventually(partial(another, stand, before), f"{name!r} is on the queue")
         message = stand.persistence.messages[-1]
         assert (message.title, message.filename) == (expected, expected), name
