@@ -1,7 +1,7 @@
 """The tools that look at documents: whose they are is the question's to say, whatever a model writes."""
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -12,6 +12,7 @@ from services.agent.agent_mode.document_tools import Calculate, document_tools
 from services.agent.agent_mode.tool import AgentTool, CallContext
 from tests.unit.agent.library import question_of
 
+ReplyT = TypeVar("ReplyT", bound=Message)
 SCOPE: dict[str, Any] = {"tenant": "globex", "collection": "vault", "filter": {}}
 REPLIES: dict[str, Message] = {
     "search_documents": RetrieveReply(hits=[], took_ms={}, model="m"),
@@ -32,8 +33,11 @@ class Asked:
         self.requests: list[Any] = []
         self._reply = reply
 
-    async def __call__(self, _subject: str, request: Message, *_more: Any, **_fields: Any) -> Any:
+    async def __call__(
+        self, subject: str, request: Message, reply: type[ReplyT], *, deadline: float | None = None
+    ) -> ReplyT:
         self.requests.append(request)
+        assert isinstance(self._reply, reply)
         return self._reply
 
 
