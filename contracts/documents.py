@@ -187,8 +187,13 @@ class UpsertInput(DocumentInput):
 
     @model_validator(mode="after")
     def _one_content(self, info: ValidationInfo) -> Self:
-        if not (self.is_fetched and info.context and info.context.get(FETCH_URLS)):
+        if not self.is_fetched:
             _check_content(self)
+        elif not (info.context and info.context.get(FETCH_URLS)):
+            raise ValueError(
+                "exactly one of text, content, object must be given, found none of them: "
+                "nothing is fetched from its uri here (RAG_FETCH_URLS=off)"
+            )
         return self
 
 

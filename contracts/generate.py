@@ -50,7 +50,6 @@ REQUESTED: Final[dict[str, tuple[type[Message], type[Message]]]] = {
     subjects.EMBED_QUERY: (retrieval.EmbedRequest, retrieval.EmbedReply),
     subjects.INDEX_EPOCH: (retrieval.EpochRequest, retrieval.EpochReply),
     subjects.INDEX_FENCE: (retrieval.FenceRequest, retrieval.FenceReply),
-    subjects.INDEX_COUNTS: (retrieval.IndexCountsRequest, retrieval.IndexCountsReply),
     subjects.INDEX_REINDEX: (retrieval.ReindexRequest, retrieval.ReindexReply),
     subjects.INDEX_REVISIONS: (reconciliation.RevisionsRequest, reconciliation.RevisionsReply),
     subjects.INDEX_FENCES: (reconciliation.FencesRequest, reconciliation.FencesReply),

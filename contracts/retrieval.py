@@ -131,21 +131,6 @@ class FenceReply(Message):
     floor: int
 
 
-class IndexCountsRequest(Message):
-    """Count what a tenant has in the index."""
-
-    tenant: str
-    collection: str | None = None
-
-
-class IndexCountsReply(Message):
-    """Number of chunks in the index, and which index it is."""
-
-    chunks: int
-    engine: str
-    model: str
-
-
 class ReindexRequest(Message):
     """Do one step towards the next embedding model; any replica may, any number of times.
 

@@ -65,8 +65,6 @@ TRAFFIC: Final = (
     _asked(subjects.INDEX_EPOCH, AGENT, of=RETRIEVER),
     _asked(subjects.INDEX_FENCE, GATEWAY, PERSISTENCE, of=RETRIEVER),
     _asked(subjects.INDEX_FENCES, GATEWAY, PERSISTENCE, of=RETRIEVER),
-    # For operators and tests alone.
-    _asked(subjects.INDEX_COUNTS, of=RETRIEVER),
     _asked(subjects.INDEX_REINDEX, GATEWAY, of=RETRIEVER),
     _asked(subjects.INDEX_REVISIONS, PERSISTENCE, of=RETRIEVER),
     _asked(subjects.INDEX_REMOVE, PERSISTENCE, of=RETRIEVER),

@@ -1,16 +1,13 @@
 """`rag dead-letters`: what could not be processed, and what to do with it."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from re import fullmatch
 from typing import Annotated, Any, Final
 
 import typer
 
-from services.cli.options import DEFAULT_URL, Json, Url
+from services.cli.options import DEFAULT_URL, Json, Url, parse_moment
 
 MAX_LISTED: Final = 10_000
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Consumer = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only those of this stage, as `rag status` names it.")
@@ -93,20 +90,10 @@ LETTER_COMMANDS: Final[dict[str, Callable[..., Any]]] = {
 
 
 def _filter(consumer: str | None, code: str | None, since: str | None, until: str | None) -> dict[str, Any]:
-    given = {"consumer": consumer, "code": code, "since": _moment("--since", since), "until": _moment("--until", until)}
+    given = {
+        "consumer": consumer,
+        "code": code,
+        "since": parse_moment("--since", since),
+        "until": parse_moment("--until", until),
+    }
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _moment(option: str, text: str | None) -> str | None:
-    """Return a time with its zone, of a time (without a zone: this machine's) or of how long ago it was."""
-    if text is None:
-        return None
-    if ago := fullmatch(r"(\d{1,6})([smhd])", text):
-        moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return moment.isoformat()
-    try:
-        return datetime.fromisoformat(text).astimezone().isoformat()
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{option} takes a time as 2026-11-01T10:00Z, or 30m, 2h, 7d; found {text!r}"
-        ) from None

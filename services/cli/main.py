@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli.ask import ask
+from services.cli.audit import audit
 from services.cli.conversations import CONVERSATION_COMMANDS
 from services.cli.credentials import Key, taking_key
 from services.cli.dead_letters import LETTER_COMMANDS
@@ -27,7 +28,7 @@ from services.cli.trace import trace
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, trace, reindex, provision, eval, doctor)
+COMMANDS = (up, ingest, search, ask, documents, status, trace, audit, reindex, provision, eval, doctor)
 # These talk to no gateway.
 WITHOUT_KEY = (up, provision)
 GROUPS = {

@@ -1,12 +1,15 @@
 """Options that several commands share, and how their values are read."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from re import fullmatch
 from typing import Annotated, Any, Final
 
 import typer
 
 DEFAULT_PORT: Final = 8000
 DEFAULT_URL: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Url = Annotated[str, typer.Option("--url", metavar="URL", help="Address of the gateway (or RAG_URL).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -38,6 +41,24 @@ def parse_metadata(pairs: list[str]) -> dict[str, Any]:
             raise typer.BadParameter(f"--metadata takes name=value, found {pair!r}")
         fields[name] = _metadata_value(text)
     return fields
+
+
+def parse_moment(option: str, text: str | None) -> str | None:
+    """Return a time with its zone, of a time (without a zone: this machine's) or of how long ago it was.
+
+    BadParameter names the option where the text is neither.
+    """
+    if text is None:
+        return None
+    if ago := fullmatch(r"(\d{1,6})([smhd])", text):
+        moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        return moment.isoformat()
+    try:
+        return datetime.fromisoformat(text).astimezone().isoformat()
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{option} takes a time as 2026-11-01T10:00Z, or 30m, 2h, 7d; found {text!r}"
+        ) from None
 
 
 def _metadata_value(text: str) -> Any:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from rich.console import Console, RenderableType
 
-# C0 and C1 without tab and newline: a document must not move the cursor or rename the window of who reads it.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# C0 and C1 without tab and newline, and what turns the direction of a line: a document must not move the cursor, rename
+# the window of who reads it, or have one name read as another.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def out() -> Console:

@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from fastapi import FastAPI
+from opentelemetry.metrics import Counter, Meter
 from starlette.types import Scope
 
 from services.gateway.audit_trail import AuditTrail, lost_facts
-from services.gateway.authentication import Anybody, Authenticator, ByForm
+from services.gateway.authentication import Anybody, Authentication, Authenticator, ByForm, auth_failures
+from services.gateway.failed_attempts import FailedAttempts
 from services.gateway.key_authentication import KeyAuthenticator
 from services.gateway.key_ring import KeyRing
 from services.gateway.nats_keys import KeyFeed
 from services.gateway.settings import GatewaySettings
+from services.gateway.throttled_counts import LocalCounts
 from shared.access import JWT, KEYS
 from shared.errors import Unavailable
 from shared.logs import get_logger
@@ -109,3 +113,9 @@ def desk_of(scope: Scope) -> tuple[Authenticator, AuditTrail]:
     if access is None:
         raise Unavailable("the gateway is starting; /ready says what it waits for", retry_after_seconds=START_SECONDS)
     return access.authenticator, access.trail
+
+
+def add_authentication(app: FastAPI, settings: GatewaySettings, meter: Meter, hits: Counter) -> None:
+    """Have every request of the app carry its principal; `hits` counts those that were refused by a limit."""
+    attempts = FailedAttempts(LocalCounts(), hits, per_minute=settings.gateway_auth_failures_per_minute)
+    app.add_middleware(Authentication, desk=desk_of, failures=auth_failures(meter), attempts=attempts)

@@ -7,9 +7,8 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from services.gateway.access import Access, desk_of
+from services.gateway.access import Access, add_authentication
 from services.gateway.admission import Admission
-from services.gateway.authentication import Authentication, auth_failures
 from services.gateway.background import running
 from services.gateway.body_limit import BodyLimit
 from services.gateway.edge import Edge, request_duration
@@ -18,7 +17,7 @@ from services.gateway.hardening import add_cors
 from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
-from services.gateway.rate_limiting import add_rate_limits
+from services.gateway.rate_limiting import add_rate_limits, rate_limit_hits
 from services.gateway.routes import ROUTERS, contracts
 from services.gateway.server_tls import ServerTLS, server_tls
 from services.gateway.settings import GatewaySettings
@@ -82,8 +81,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 def _add_layers(app: FastAPI, service: Service, settings: GatewaySettings) -> None:
     """Add what is around every route; the last one is the outermost."""
     install_problems(app)
-    app.state.counts = add_rate_limits(app, settings, service.telemetry.meter)
-    app.add_middleware(Authentication, desk=desk_of, failures=auth_failures(service.telemetry.meter))
+    hits = rate_limit_hits(service.telemetry.meter)
+    app.state.counts = add_rate_limits(app, settings, hits)
+    add_authentication(app, settings, service.telemetry.meter, hits)
     app.add_middleware(
         Admission,
         max_requests=settings.gateway_max_requests,

@@ -7,6 +7,7 @@ from opentelemetry.metrics import Counter, Meter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.gateway.failed_attempts import FailedAttempts
 from services.gateway.principal import ANYBODY, Principal, admit
 from services.gateway.problems import RequestProblem, problem_of
 from shared.api_keys import KEY_MARK
@@ -106,10 +107,16 @@ class Authentication:
     """Has every request carry its principal; `desk` returns who decides and who is told, or raises Unavailable."""
 
     def __init__(
-        self, app: ASGIApp, *, desk: Callable[[Scope], tuple[Authenticator, Trail]], failures: Counter
+        self,
+        app: ASGIApp,
+        *,
+        desk: Callable[[Scope], tuple[Authenticator, Trail]],
+        failures: Counter,
+        attempts: FailedAttempts,
     ) -> None:
         self._app = app
         self._desk = desk
+        self._attempts = attempts
         self._failures = failures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,12 +141,17 @@ class Authentication:
             trail.answered(scope, principal, answer.status)
 
     async def _known(self, authenticator: Authenticator, trail: Trail, scope: Scope) -> Principal:
+        credential = bearer_of(scope)
+        await self._attempts.require_place(scope, credential)
         try:
-            return await authenticator.authenticate(bearer_of(scope))
+            principal = await authenticator.authenticate(credential)
         except Unauthenticated as error:
             self._failures.add(1, {"reason": error.reason})
             trail.failed(scope, error)
+            await self._attempts.failed(scope, credential)
             raise
+        self._attempts.proven(credential)
+        return principal
 
 
 class _Status:

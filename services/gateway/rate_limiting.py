@@ -74,7 +74,7 @@ def _problem(refusal: Standing) -> RequestProblem:
     )
 
 
-def add_rate_limits(app: FastAPI, settings: GatewaySettings, meter: Meter) -> LocalCounts | SharedCounts:
+def add_rate_limits(app: FastAPI, settings: GatewaySettings, hits: Counter) -> LocalCounts | SharedCounts:
     """Put the limits of the settings around the app; the counts are to be closed with it."""
     counts = build_counts(settings)
     limits = RateLimits(
@@ -82,5 +82,5 @@ def add_rate_limits(app: FastAPI, settings: GatewaySettings, meter: Meter) -> Lo
         key_per_minute=settings.gateway_key_requests_per_minute,
         tenant_per_minute=settings.gateway_tenant_requests_per_minute,
     )
-    app.add_middleware(RateLimiting, limits=limits, hits=rate_limit_hits(meter))
+    app.add_middleware(RateLimiting, limits=limits, hits=hits)
     return counts

@@ -74,6 +74,13 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
         description="Requests of one tenant in a minute, whatever its keys; beyond them 429 (0 = any).",
     )
 
+    gateway_auth_failures_per_minute: int = Field(
+        default=60,
+        ge=0,
+        le=1_000_000,
+        description="Wrong keys and tokens of one address that are checked in a minute; beyond them 429 (0 = any).",
+    )
+
     gateway_cors_origins: str = Field(
         default="",
         description="Origins whose pages may call from a browser, such as https://app.example; comma separated.",

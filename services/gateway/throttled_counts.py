@@ -9,7 +9,7 @@ from throttled.asyncio import MemoryStore, RedisStore, Throttled
 from throttled.asyncio import rate_limiter as rates
 from throttled.asyncio.store import BaseStore
 
-from services.gateway.rate_limits import Standing
+from services.gateway.rate_limits import PERIOD_SECONDS, Standing
 from shared.caching.redis_tls import SETTINGS, have_trust, redis_trust
 from shared.caching.settings import RedisSettings
 from shared.circuit import Circuit
@@ -35,6 +35,10 @@ class LocalCounts:
     async def take(self, limit: str, key: str, per_minute: int) -> Standing:
         """Count a request; see `Counts`."""
         return await self._limiters.take(limit, key, per_minute)
+
+    async def standing(self, limit: str, key: str, per_minute: int) -> Standing:
+        """Return where a caller stands, without counting anything."""
+        return await self._limiters.standing(limit, key, per_minute)
 
     async def close(self) -> None:
         """Hold nothing open."""
@@ -95,6 +99,13 @@ class _Limiters:
         return Standing(
             limit, per_minute, int(state.remaining), state.reset_after, result.limited, float(state.retry_after)
         )
+
+    async def standing(self, limit: str, key: str, per_minute: int) -> Standing:
+        state = await self._of(per_minute).peek(key)
+        # What the library tells of the time to come back holds for a request that was counted.
+        seconds = state.reset_after - PERIOD_SECONDS * (1 - 1 / per_minute)
+        refused = state.remaining < 1
+        return Standing(limit, per_minute, int(state.remaining), state.reset_after, refused, max(0.0, seconds))
 
     def _build(self, per_minute: int) -> Throttled:
         return Throttled(using=ALGORITHM, quota=rates.per_min(per_minute), store=self._store, key_prefix="rag")

@@ -1,6 +1,7 @@
 """Multipart uploads, spooled to disk beyond a bound of memory."""
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ FILES_FIELD: Final = "files"
 MAX_FIELDS: Final = 20
 MAX_FIELD_BYTES: Final = 256 * 1024
 UNKNOWN_MEDIA_TYPE: Final = "application/octet-stream"
+# Directional marks, embeddings, overrides and isolates; spaces without width.
+_UNSHOWN: Final = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _JSON: Final[TypeAdapter[Any]] = TypeAdapter(Json[Any])
 
 
@@ -116,12 +119,20 @@ def _files(data: FormData) -> list[UploadedFile]:
 
 
 def _file(item: UploadFile | str, field: str) -> UploadedFile:
-    if isinstance(item, str) or not item.filename:
+    name = "" if isinstance(item, str) else _name_of(item.filename or "")
+    if isinstance(item, str) or not name.strip(" ."):
         raise invalid_request("must be a file with a filename", field=field)
     media_type = item.content_type if item.content_type != UNKNOWN_MEDIA_TYPE else None
-    # Either kind of slash may part folders in what a browser or a script sends; only the last part is the name.
-    name = PureWindowsPath(item.filename).name
     return UploadedFile(filename=name, media_type=media_type, size_bytes=item.size or 0, content=item.file)
+
+
+def _name_of(path: str) -> str:
+    """Return the last part of what was sent as a name, as it is shown.
+
+    Either kind of slash may part folders in what a browser or a script sends. Marks that turn or hide what is written
+    behind them, so that another name is shown, are left out.
+    """
+    return _UNSHOWN.sub("", PureWindowsPath(path).name)
 
 
 def _form(data: FormData) -> UploadForm:

@@ -15,7 +15,7 @@ from nats.js.errors import NotFoundError
 from nats.js.object_store import ObjectStore
 
 from services.parser.httpx_fetching import Fetched, Fetcher
-from shared.errors import InvalidMessage, Unavailable
+from shared.errors import Rejected, Unavailable
 
 FETCHED_PREFIX: Final = "fetched/"
 
@@ -31,9 +31,14 @@ class FetchedDocuments:
         self._timeout_seconds = timeout_seconds
 
     async def fetch(self, uri: str, revision: int) -> Fetched:
-        """Return what is at `uri`; InvalidMessage while nothing is fetched, else what `Fetcher.fetch` raises."""
+        """Return what is at `uri`; Rejected `fetch_off` while nothing is fetched, else what `Fetcher.fetch` raises."""
         if self._fetcher is None:
-            raise InvalidMessage("exactly one of text, content, object must be given, found none of them")
+            raise Rejected(
+                "exactly one of text, content, object must be given, found none of them: "
+                "nothing is fetched from its uri here (RAG_FETCH_URLS=off)",
+                code="fetch_off",
+                field="uri",
+            )
         name = object_of(revision)
         try:
             async with asyncio.timeout(self._timeout_seconds):

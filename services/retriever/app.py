@@ -11,7 +11,6 @@ from contracts.retrieval import (
     REINDEX_STEP_SECONDS,
     EpochRequest,
     FenceRequest,
-    IndexCountsRequest,
     PassagesRequest,
     ReindexRequest,
     RetrieveRequest,
@@ -74,7 +73,6 @@ def build_lifespan(settings: RetrieverSettings) -> Lifespan:
         service.respond(subjects.INDEX_EPOCH, EpochRequest, handlers.on_epoch)
         service.respond(subjects.READ_PASSAGES, PassagesRequest, handlers.on_passages)
         service.respond(subjects.INDEX_FENCE, FenceRequest, handlers.on_fence)
-        service.respond(subjects.INDEX_COUNTS, IndexCountsRequest, handlers.on_counts)
         service.respond(subjects.INDEX_REINDEX, ReindexRequest, handlers.on_reindex, concurrency=1)
         AuditHandlers(Auditing(generations, epochs)).bind(service)
         service.health.checks["index"] = partial(describe, generations)

@@ -17,8 +17,6 @@ from contracts.retrieval import (
     EpochRequest,
     FenceReply,
     FenceRequest,
-    IndexCountsReply,
-    IndexCountsRequest,
     PassagesReply,
     PassagesRequest,
     ReindexReply,
@@ -102,13 +100,6 @@ class RetrieverHandlers:
         """Hide what was deleted, before anybody is told that it is."""
         fence = await self._writing.raise_floor(request.tenant, request.document_id, request.floor)
         return FenceReply(floor=fence.floor)
-
-    async def on_counts(self, request: IndexCountsRequest, deadline: float | None) -> IndexCountsReply:
-        """Count."""
-        index = self._generations.active.index
-        chunks = await index.count(request.tenant, request.collection)
-        description = await index.describe()
-        return IndexCountsReply(chunks=chunks, engine=description.engine, model=description.fingerprint)
 
     async def on_reindex(self, request: ReindexRequest, deadline: float | None) -> ReindexReply:
         """Do one step towards the next model."""

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-import nats
 from nats.aio.client import Client
 
 from contracts import subjects
+from tests.broker_asking import connected
 from tests.platform_process import RunningPlatform, rag, wait_until
 
 LETTERS = "/v1/admin/dead-letters"
@@ -19,14 +19,14 @@ TEXT = b"The lighthouse of Kiel was painted green in 1987."
 def on_broker(platform: RunningPlatform, act: Callable[[Client], Awaitable[Any]]) -> None:
     """Do something as the platform's own user."""
 
-    async def connected() -> None:
-        client = await nats.connect(platform.nats_url, user="platform", password=platform.password)
+    async def acted() -> None:
+        client = await connected(platform)
         try:
             await act(client)
         finally:
             await client.close()
 
-    asyncio.run(connected())
+    asyncio.run(acted())
 
 
 def publish(platform: RunningPlatform, document: dict[str, Any], tenant: str = "default") -> None:

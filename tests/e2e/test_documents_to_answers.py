@@ -13,6 +13,7 @@ import nats
 import pytest
 
 from contracts import subjects
+from tests.broker_asking import connected
 from tests.platform_process import PROJECT, RunningPlatform, wait_until
 from tests.running import eventually
 
@@ -109,6 +110,7 @@ async def test_what_breaks_the_schema_on_the_subject_is_visible_and_blocks_nothi
         json.dumps({"id": "broken-metadata", "text": "x", "metadata": {"a": {}}}).encode(),
         json.dumps({"id": "broken-base64", "content": "%%%", "media_type": "text/plain"}).encode(),
         json.dumps({"id": "unknown-type", "content": "AAECAwQ=", "media_type": "application/x-nonsense"}).encode(),
+        json.dumps({"id": "far-away", "uri": "https://docs.example/a"}).encode(),
         json.dumps({"id": "right-behind", "text": "A heron stands in the reeds."}).encode(),
     ):
         await jetstream.publish(subject, payload)
@@ -123,10 +125,29 @@ async def test_what_breaks_the_schema_on_the_subject_is_visible_and_blocks_nothi
         ("broken-metadata", "invalid_message", "metadata.a"),
         ("broken-base64", "invalid_message", "content"),
         ("unknown-type", "unsupported_type", "cannot be read"),
+        ("far-away", "fetch_off", "RAG_FETCH_URLS=off"),
     ):
         failed = wait_until(lambda name=name: document(name).get("status") == "failed" and document(name), name)
         assert failed["error"]["code"] == code
         assert words in failed["error"]["message"]
+
+
+def test_a_file_s_name_makes_no_file_anywhere(platform: RunningPlatform, api: httpx.Client, tmp_path: Path) -> None:
+    """INVARIANT: what a file is called is text; no service opens, makes or removes anything of that name."""
+    outside = tmp_path / "planted-outside.txt"
+    outside.write_text("as it was")
+    names = ("../../planted-up.txt", "..\\planted-back.txt", str(outside), "planted-here.txt")
+    for name in names:
+        files = {"files": (name, b"A name is no path.", "text/plain")}
+        [receipt] = api.post("/v1/documents?wait_s=60", files=files, data={"collection": "names"}).json()["documents"]
+        assert receipt["status"] == "indexed", receipt
+        title = name.replace("\\", "/").rpartition("/")[2]
+        [hit] = search(api, "a name is no path", collection="names")
+        assert hit["title"] == title
+    assert outside.read_text() == "as it was"
+    near = (platform.data.parent, platform.data.parent.parent, PROJECT, PROJECT.parent, PROJECT.parent.parent)
+    found = [*platform.data.rglob("planted-*"), *(path for folder in near for path in folder.glob("planted-*"))]
+    assert found == []
 
 
 async def test_twenty_megabytes_go_through_the_object_store(platform: RunningPlatform, api: httpx.Client) -> None:
@@ -141,7 +162,7 @@ async def test_twenty_megabytes_go_through_the_object_store(platform: RunningPla
     hit = search(api, "which barge was handled?", collection="huge")[0]
     assert "Leviathan" in hit["text"]
     assert "Rotterdam" in json.dumps(hit)
-    client = await nats.connect(platform.nats_url, user="platform", password=platform.password)
+    client = await connected(platform)
     try:
         store = client.jetstream()
 

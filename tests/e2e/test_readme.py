@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.scaling import parse_scale
 from tests.platform_process import PROJECT, RunningPlatform, running_platform
 
 # Loading this project's own documents takes a minute and more when other tests keep the processor busy.
@@ -80,9 +81,21 @@ def test_the_readme_s_openai_client_gets_an_answer_with_its_source(platform: Run
     assert re.search(r"20 July 1969\. \[1\].*\n\n\[1\] moon", done.stdout, re.DOTALL)
 
 
+def scaling() -> list[str]:
+    """Return the options of the README's scaled platform."""
+    return next(command for command in shell_commands() if command.startswith("rag up")).split()[2:]
+
+
+def test_the_readme_s_scaled_platform_is_one_that_can_be_planned() -> None:
+    """That replicas start and stop is `test_launcher.py`'s part; this is only about what the README says."""
+    assert scaling()[::2] == ["--scale"] * (len(scaling()) // 2)
+    replicas = parse_scale(scaling()[1::2])
+    assert (replicas["parser"], replicas["embedder"]) == (2, 2)
+
+
+@pytest.mark.extended
 def test_the_readme_s_scaled_platform_starts_with_the_replicas_it_names(tmp_path: Path) -> None:
-    command = next(command for command in shell_commands() if command.startswith("rag up"))
-    with running_platform(tmp_path / "data", *command.split()[2:]) as platform:
+    with running_platform(tmp_path / "data", *scaling()) as platform:
         assert {"parser.1", "parser.2", "embedder.1", "embedder.2"} <= set(platform.ready["pids"])
         assert platform.stop() == 0
 

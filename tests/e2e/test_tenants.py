@@ -15,8 +15,13 @@ import pytest
 
 from contracts import subjects
 from contracts.generate import REQUESTED
-from tests.broker_asking import ASKERS, Asking, asking
+from contracts.traffic import TRAFFIC
+from services.gateway.idempotency import IdempotencyKey
+from tests.broker_asking import Asking, asking
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
+
+# A platform may start slowly beside other tests.
+pytestmark = pytest.mark.timeout(180)
 
 WORD: Final = "Zanzibarium"
 QUESTION: Final = f"At what does {WORD} boil?"
@@ -29,6 +34,7 @@ NOTHING: Final[Mapping[str, Any]] = {
     "seq": 999_999,
     "name": "nothing",
     "key_id": "222222222222",
+    "used_key": "f" * 64,
 }
 LISTS: Final = (
     "GET /v1/documents",
@@ -58,34 +64,57 @@ FILLED: Final[Mapping[str, str]] = {
     subjects.READ_PASSAGES: '"document_id": "{document_id}"',
     subjects.READ_CONVERSATION: '"conversation_id": "{conversation_id}"',
     subjects.CONVERSATION_HISTORY: '"conversation_id": "{conversation_id}", "query_id": "q", "turns": 5',
-    subjects.DELETE_CONVERSATION: '"conversation_id": "{conversation_id}"',
     subjects.READ_QUERY: '"query_id": "{query_id}"',
     subjects.READ_TRACE: '"trace_id": "{trace_id}"',
     subjects.READ_DEAD_LETTER: '"seq": {seq}',
-    subjects.DISCARD_DEAD_LETTER: '"seq": {seq}',
-    subjects.REPLAY_DEAD_LETTERS: '"seqs": [{seq}]',
     subjects.READ_COLLECTIONS: '"name": "{name}"',
     subjects.READ_DOCUMENTS: '"collection": "{name}"',
-    subjects.READ_CONVERSATIONS: "",
-    subjects.READ_DEAD_LETTERS: "",
     subjects.RETRIEVE: '"query": "boil", "collection": "{name}"',
-    subjects.INDEX_COUNTS: '"collection": "{name}"',
+    subjects.READ_IDEMPOTENCY: '"keys": ["{used_key}"]',
+    subjects.INDEX_EPOCH: '"collection": "{name}"',
 }
-# The rest names no tenant's things, or is told by services of what they have checked; keys are asked for by gateways,
-# which learn all of them, and listed by their tenant over HTTP above.
-OF_NO_TENANT: Final = (
-    subjects.EMBED_QUERY,
-    subjects.HEALTH,
-    subjects.RECONCILE,
-    subjects.RECORD_TURN,
-    subjects.READ_IDEMPOTENCY,
-    subjects.READ_TRACES,
-    "rag.v1.index.",
-    "rag.v1.keys.",
-    "rag.v1.read.key",
-    "rag.v1.audit",
-    "rag.v1.read.audit",
-)
+# These take no id; what they list is compared.
+LISTED: Final[Mapping[str, str]] = {
+    subjects.READ_CONVERSATIONS: "id",
+    subjects.READ_DEAD_LETTERS: "seq",
+    subjects.READ_TRACES: "trace_id",
+    subjects.READ_AUDIT: "id",
+    subjects.KEYS_LIST: "id",
+}
+# These change what they name: they are asked for another tenant's things, and its own are looked at afterwards.
+CHANGING: Final[Mapping[str, str]] = {
+    subjects.DELETE_CONVERSATION: '"conversation_id": "{conversation_id}"',
+    subjects.DISCARD_DEAD_LETTER: '"seq": {seq}',
+    subjects.REPLAY_DEAD_LETTERS: '"seqs": [{seq}]',
+    subjects.KEYS_REVOKE: '"id": "{key_id}"',
+}
+# These bring something of the caller's own, which may be called as another tenant's is.
+BRINGING: Final[Mapping[str, str]] = {
+    subjects.INDEX_FENCE: '"document_id": "{document_id}", "floor": 1000000000',
+    subjects.RECORD_TURN: '"conversation_id": "{conversation_id}", "query_id": "q2", "version": 9, "question": "q", '
+    '"answer": "overwritten", "answered": true, "asked_at": "{moment}", "answered_at": "{moment}"',
+    subjects.KEYS_CREATE: '"id": "{key_id}", "prefix": "rag_x", "scopes": ["admin"], "digest": "{digest}"',
+}
+# These have no field for a tenant, so that nobody's could be taken for another's: they are about the whole platform,
+# and each is asked by these services alone.
+OF_NO_TENANT: Final[Mapping[str, frozenset[str]]] = {
+    subjects.EMBED_QUERY: frozenset({"gateway", "retriever", "agent"}),
+    subjects.HEALTH: frozenset({"gateway"}),
+    subjects.RECONCILE: frozenset({"gateway"}),
+    subjects.INDEX_REINDEX: frozenset({"gateway"}),
+    subjects.INDEX_FENCES: frozenset({"gateway", "persistence"}),
+    subjects.INDEX_REVISIONS: frozenset({"persistence"}),
+    subjects.INDEX_REMOVE: frozenset({"persistence"}),
+    subjects.KEYS_CHANGES: frozenset({"gateway"}),
+}
+MCP_TOOLS: Final[Mapping[str, str]] = {
+    "search": '"query": "boil", "collection": "{name}"',
+    "ask": '"question": "At what does it boil?", "collection": "{name}"',
+    "get_document": '"id": "{document_id}"',
+}
+# It writes for the caller's own tenant.
+OWN_TOOL: Final = "ingest_text"
+IDEMPOTENT: Final = {"Idempotency-Key": "the same for all"}
 
 
 @dataclass
@@ -124,8 +153,8 @@ def client_with(platform: RunningPlatform, key: Mapping[str, Any]) -> httpx.Clie
 def filled(api: httpx.Client) -> dict[str, Any]:
     document = {"id": "secret", "collection": "vault", "text": f"{WORD} boils at 77 degrees."}
     bad = {"id": "bad", "content": "JVBERi0=", "filename": f"{WORD}.pdf"}
-    for one in (document, bad):
-        assert api.post("/v1/documents?wait_s=60", json={"documents": [one]}).status_code == 202
+    assert sent(api, document, **IDEMPOTENT)["status"] == "indexed"
+    assert sent(api, bad)["status"] == "failed"
     asked = api.post("/v1/query", json={"question": QUESTION, "conversation_id": "talk"}).json()
     assert asked["answered"], asked
     letters = wait_until(lambda: api.get("/v1/admin/dead-letters").json()["items"], "the dead letter is kept")
@@ -139,7 +168,16 @@ def filled(api: httpx.Client) -> dict[str, Any]:
         "trace_id": asked["trace_id"],
         "seq": letters[0]["seq"],
         "name": "vault",
+        "used_key": IdempotencyKey("acme", IDEMPOTENT["Idempotency-Key"]).of(0),
     }
+
+
+def sent(api: httpx.Client, document: Mapping[str, Any], **headers: str) -> dict[str, Any]:
+    """Send a document and return its receipt, once it is indexed or failed."""
+    reply = api.post("/v1/documents?wait_s=60", json={"documents": [document]}, headers=headers)
+    assert reply.status_code == 202, reply.text
+    [receipt] = reply.json()["documents"]
+    return dict(receipt)
 
 
 def answer(api: httpx.Client, operation: str, things: Mapping[str, Any]) -> tuple[int, str]:
@@ -199,34 +237,79 @@ def no_secret(stand: Stand, operation: str) -> bool:
     return not any(word in text for word in (WORD, "vault", "acme", '"talk"', *things))
 
 
-def test_a_resumed_stream_and_tools_are_of_the_tenant_alone(stand: Stand) -> None:
-    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+def test_every_mcp_tool_takes_what_is_another_tenant_s_for_what_does_not_exist(stand: Stand) -> None:
+    """A new tool fails here until it has a row; its own tenant finds what the other does not."""
+    names = {tool["name"] for tool in mcp(stand.acme, "tools/list", {})["result"]["tools"]}
+    assert names == {*MCP_TOOLS, OWN_TOOL}
+    for name in MCP_TOOLS:
+        own, foreign = told_by(stand.acme, name, stand.things), told_by(stand.other, name, stand.things)
+        assert "77 degrees" in own, name
+        assert foreign == told_by(stand.other, name, NOTHING), name
+        assert "77 degrees" not in foreign
+
+
+def mcp(api: httpx.Client, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
     accepts = {"Accept": "application/json, text/event-stream"}
-    replies = []
-    for document_id in ("secret", "nothing"):
-        params = {"name": "get_document", "arguments": {"document_id": document_id}}
-        reply = stand.other.post("/mcp", json={**call, "params": params}, headers=accepts)
-        replies.append(reply.text.replace(document_id, "<id>").replace(reply.headers.get("x-trace-id", "-"), "<trace>"))
-    assert replies[0] == replies[1]
-    assert "77 degrees" not in replies[0]
+    reply = api.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, headers=accepts)
+    assert reply.status_code == 200, reply.text
+    is_stream = reply.headers["content-type"].startswith("text/event-stream")
+    # The last event is the answer; progress may come before it.
+    found: dict[str, Any] = json.loads(reply.text.rpartition("data: ")[2]) if is_stream else reply.json()
+    return found
+
+
+def told_by(api: httpx.Client, tool: str, things: Mapping[str, Any]) -> str:
+    """Return what a tool says, without what names things or the request."""
+    arguments = json.loads("{" + MCP_TOOLS[tool].format(**things) + "}")
+    result = mcp(api, "tools/call", {"name": tool, "arguments": arguments})["result"]
+    own = {name: (result.get("structuredContent") or {}).get(name) for name in ("id", "trace_id")}
+    text = anonymous(json.dumps(result, sort_keys=True), {**things, **{f"own_{name}": own[name] for name in own}})
+    return re.sub(r"\(trace [0-9a-f]{32}\)", "(trace <it>)", text)
+
+
+def test_every_request_on_the_broker_is_asked_below() -> None:
+    """A new subject fails here until it has a row."""
+    rows = (FILLED, LISTED, CHANGING, BRINGING, OF_NO_TENANT)
+    assert sorted(subject for row in rows for subject in row) == sorted(REQUESTED)
+    for subject, (request, _) in REQUESTED.items():
+        assert ("tenant" in request.model_fields) == (subject not in OF_NO_TENANT), subject
+    told = {item.subject: frozenset(item.sends) for item in TRAFFIC}
+    assert {subject: told[subject] for subject in OF_NO_TENANT} == OF_NO_TENANT
 
 
 def test_every_request_on_the_broker_takes_what_is_another_tenant_s_for_what_does_not_exist(stand: Stand) -> None:
-    """A new subject fails here until it has a row."""
-    for subject in REQUESTED:
-        assert subject in FILLED or subject.startswith(OF_NO_TENANT), f"{subject} has no row here"
     with asking(stand.platform) as services:
         for subject, fields in FILLED.items():
-            if subject not in ASKERS:
-                continue  # The broker lets nobody ask it.
-            foreign = asked(services, subject, fields, stand.things)
-            none = asked(services, subject, fields, NOTHING)
+            own, foreign, none = (
+                asked(services, subject, fields, things, tenant)
+                for tenant, things in (("acme", stand.things), ("other", stand.things), ("other", NOTHING))
+            )
             assert foreign == none, subject
+            assert own != none, f"{subject}: its own tenant finds it"
             assert "77 degrees" not in foreign
 
 
-def asked(services: Asking, subject: str, fields: str, things: Mapping[str, Any]) -> str:
-    body = "{" + ", ".join(part for part in ('"tenant": "other"', fields.format(**things)) if part) + "}"
+def test_every_list_on_the_broker_is_of_one_tenant(stand: Stand) -> None:
+    with asking(stand.platform) as services:
+        for subject, name in LISTED.items():
+            own, foreign = (
+                {item[name] for item in json.loads(asked(services, subject, "", {}, tenant))["items"]}
+                for tenant in ("acme", "other")
+            )
+            assert own, subject
+            assert not own & foreign, subject
+
+
+def test_no_request_on_the_broker_changes_what_is_another_tenant_s(stand: Stand) -> None:
+    with asking(stand.platform) as services:
+        for subject, fields in CHANGING.items():
+            foreign = asked(services, subject, fields, stand.things, "other")
+            assert foreign == asked(services, subject, fields, NOTHING, "other"), subject
+    require_untouched(stand)
+
+
+def asked(services: Asking, subject: str, fields: str, things: Mapping[str, Any], tenant: str) -> str:
+    body = "{" + ", ".join(part for part in (f'"tenant": "{tenant}"', fields.format(**things)) if part) + "}"
     reply = services.request(subject, body.encode(), timeout=30)
     found = json.loads(reply.data)
     # Where the time went.
@@ -234,9 +317,31 @@ def asked(services: Asking, subject: str, fields: str, things: Mapping[str, Any]
     return anonymous(json.dumps(found, sort_keys=True), things)
 
 
+def require_untouched(stand: Stand) -> None:
+    """What acme has is there, as it was."""
+    found = stand.acme.post("/v1/search", json={"query": QUESTION}).json()["hits"]
+    assert [(hit["document_id"], hit["collection"]) for hit in found] == [("secret", "vault")]
+    assert "77 degrees" in found[0]["text"]
+    answers = [turn["answer"] for turn in stand.acme.get("/v1/conversations/talk").json()["turns"]]
+    assert answers
+    assert all("77 degrees" in answer for answer in answers)
+    assert stand.acme.get(f"/v1/admin/dead-letters/{stand.things['seq']}").status_code == 200
+
+
+def test_an_idempotency_key_is_its_tenant_s_alone(stand: Stand) -> None:
+    """INVARIANT: who uses a key first takes it from nobody else: each tenant's request has its own effect, once."""
+    document = {"id": "mine", "text": "Oil boils at 300 degrees."}
+    first, again = (sent(stand.other, document, **IDEMPOTENT) for _ in range(2))
+    assert (first["status"], first["duplicate"], again["duplicate"]) == ("indexed", False, True)
+    assert again["revision"] == first["revision"]
+    own = stand.acme.post("/v1/documents", json={"documents": [document]}, headers=IDEMPOTENT)
+    assert (own.status_code, own.json()["code"]) == (422, "idempotency_key_reused"), "acme used it for something else"
+    assert stand.acme.get("/v1/documents/mine").status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/query"])
 def test_what_another_tenant_asked_and_was_told_is_not_found_again(stand: Stand, path: str) -> None:
-    """Comes last, for it leaves a conversation of the same name behind.
+    """Comes late, for it leaves a conversation of the same name behind.
 
     The very question, whose vector, hits and answer are cached, and the conversation in which it was asked.
     """
@@ -247,3 +352,15 @@ def test_what_another_tenant_asked_and_was_told_is_not_found_again(stand: Stand,
     assert reply.status_code == 200
     assert "77 degrees" not in reply.text
     assert "secret" not in reply.text
+
+
+def test_what_another_tenant_brings_under_the_same_names_replaces_nothing(stand: Stand) -> None:
+    """Comes last, for it leaves things of the same names behind."""
+    things = {**stand.things, "moment": "2026-01-01T00:00:00Z", "digest": "0" * 64}
+    with asking(stand.platform) as services:
+        for subject, fields in BRINGING.items():
+            asked(services, subject, fields, things, "other")
+    arguments = {"id": "secret", "text": "Oil boils at 300 degrees.", "collection": "vault", "wait_s": 30}
+    result = mcp(stand.other, "tools/call", {"name": OWN_TOOL, "arguments": arguments})["result"]
+    assert not result.get("isError"), result
+    require_untouched(stand)

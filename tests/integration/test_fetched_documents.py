@@ -12,7 +12,7 @@ from contracts.documents import IngestMessage
 from services.parser.httpx_fetching import Fetcher
 from services.parser.nats_fetched import FetchedDocuments, object_of
 from services.parser.payloads import Payloads
-from shared.errors import InvalidMessage, Rejected
+from shared.errors import Rejected
 from tests.integration.gateway_stand import running_stand
 from tests.servers import NatsServer
 from tests.tls_server import Reply, TlsServer, tls_server
@@ -83,8 +83,9 @@ async def test_what_the_producer_says_counts_more_than_what_the_server_says(
 
 
 async def test_while_nothing_is_fetched_such_a_document_is_invalid(uploads: Uploads, server: TlsServer) -> None:
-    with pytest.raises(InvalidMessage, match="exactly one of text, content, object must be given"):
+    with pytest.raises(Rejected, match=r"nothing is fetched from its uri here \(RAG_FETCH_URLS=off\)") as refused:
         await payloads(uploads, None).fetch(IngestMessage(uri=server.address("/a.md")), 1)
+    assert (refused.value.error_code, refused.value.field) == ("fetch_off", "uri")
     assert server.heads == []
 
 
@@ -101,6 +102,7 @@ async def test_the_gateway_takes_an_address_for_a_document_only_where_that_is_on
     async with running_stand(nats_broker, fetch_urls=setting) as stand:
         sent = await stand.http.post("/v1/documents", json={"documents": [{"uri": "https://docs.example/a"}]})
         assert sent.status_code == status, sent.text
+        assert setting == "on" or "RAG_FETCH_URLS=off" in sent.json()["detail"]
         for label in ("http://docs.example/a", "urn:a"):
             refused = await stand.http.post("/v1/documents", json={"documents": [{"uri": label}]})
             assert refused.status_code == 422

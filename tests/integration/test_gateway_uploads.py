@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -109,3 +110,60 @@ async def test_a_broken_upload_is_refused_and_nothing_of_it_is_published(stand: 
     response = await stand.http.post("/v1/documents", content=body, headers=headers)
     assert (response.status_code, response.json()["code"]) in [(400, "invalid_multipart"), (422, "invalid_request")]
     assert await stand.ingested() == 0
+
+
+# As they may stand in a request; what becomes of each: the name that is shown, or the status of the refusal.
+NAMES: list[tuple[bytes, str | int]] = [
+    (b"../../planted.txt", "planted.txt"),
+    (rb"..\..\planted.txt", "planted.txt"),
+    (b"/etc/cron.d/planted", "planted"),
+    (rb"C:\Windows\planted.txt", "planted.txt"),
+    (rb"\\server\share\planted.txt", "planted.txt"),
+    (b"~root/planted.txt", "planted.txt"),
+    (b"planted.txt/", "planted.txt"),
+    (b"%2e%2e%2fplanted.txt", "%2e%2e%2fplanted.txt"),
+    (b"CON", "CON"),
+    (b"NUL.txt", "NUL.txt"),
+    (b"COM1:planted.txt", "COM1:planted.txt"),
+    (b"<img src=x onerror=alert(1)>.txt", "<img src=x onerror=alert(1)>.txt"),
+    ("файл 文件.txt".encode(), "файл 文件.txt"),
+    ("\u202etxt.exe".encode(), "txt.exe"),
+    ("\u2066a\u2069\u200b.txt".encode(), "a.txt"),
+    (b"\xff\xfe.txt", "ÿþ.txt"),
+    (b"n" * 255, "n" * 255),
+    (b"", 422),
+    (b" ", 422),
+    (b".", 422),
+    (b"..", 422),
+    (b"../..", 422),
+    (b"/", 422),
+    (b"C:", 422),
+    ("\u202e".encode(), 422),
+    (b"planted\x00.txt", 422),
+    (b"planted\x1b[2J.txt", 422),
+    (b"n" * 256, 422),
+    (b"n" * 5_000, 400),
+    (b"planted\r\n.txt", 400),
+]
+
+
+def another(stand: Stand, before: int) -> bool:
+    return len(stand.persistence.messages) > before
+
+
+async def test_a_file_s_name_is_shown_as_a_name_and_is_never_a_path(stand: Stand) -> None:
+    """INVARIANT: whatever a file is called, it is a title without folders, or refused with a reason."""
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    for name, expected in NAMES:
+        before = len(stand.persistence.messages)
+        body = PART.replace(b"%s", name) + b"\r\n--x--\r\n"
+        response = await stand.http.post("/v1/documents", content=body, headers=headers)
+        if isinstance(expected, int):
+            assert response.status_code == expected, (name, response.text)
+            assert response.json()["detail"], name
+            assert response.json().get("field", "").startswith("files.0") == (expected == 422), (name, response.text)
+            continue
+        assert response.status_code == 202, (name, response.text)
+        await eventually(partial(another, stand, before), f"{name!r} is on the queue")
+        message = stand.persistence.messages[-1]
+        assert (message.title, message.filename) == (expected, expected), name

@@ -19,8 +19,6 @@ from contracts.messages import Message
 from contracts.retrieval import (
     FenceReply,
     FenceRequest,
-    IndexCountsReply,
-    IndexCountsRequest,
     RetrieveReply,
     RetrieveRequest,
 )
@@ -47,6 +45,7 @@ class Pipeline:
 
     client: Client
     requester: Requester
+    retriever: Service
 
     async def ingest(self, **fields: Any) -> int:
         ack = await self.client.jetstream().publish(subjects.ingest(TENANT), json.dumps(fields).encode())
@@ -61,8 +60,7 @@ class Pipeline:
         ]
 
     async def chunks(self) -> int:
-        request = IndexCountsRequest(tenant=TENANT)
-        return (await self.requester.ask(subjects.INDEX_COUNTS, request, IndexCountsReply)).chunks
+        return int((await self.retriever.health.report()).details["index"]["chunks"])
 
     async def search(self, query: str, **fields: Any) -> list[str]:
         request = RetrieveRequest(tenant=TENANT, query=query, **fields)
@@ -100,7 +98,7 @@ async def pipeline(server: NatsServer, data: Path) -> AsyncIterator[Pipeline]:
             for name, settings, lifespan in parts
         ]
         client = await stack.enter_async_context(client_of(server.url))
-        yield Pipeline(client, services[0].requester)
+        yield Pipeline(client, services[0].requester, services[2])
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-import nats
 from opentelemetry.trace import NoOpTracerProvider
 
 from contracts import subjects
@@ -25,6 +24,7 @@ from contracts.retrieval import RetrieveReply, RetrieveRequest
 from services.agent.evidence import passage_evidence
 from services.cli.evaluation.reading import Question, read_questions
 from shared.messaging.requests import Requester
+from tests.broker_asking import ASKERS, connected
 from tests.platform_process import RunningPlatform, rag, running_platform
 
 THRESHOLDS = [round(0.60 + 0.02 * step, 2) for step in range(30)]
@@ -34,9 +34,8 @@ TOP_K = 10
 
 async def evidences(platform: RunningPlatform, questions: Iterable[Question]) -> list[float]:
     """Return the evidence of the best passage for each question."""
-    client = await nats.connect(
-        platform.nats_url, user="platform", password=platform.password, inbox_prefix=b"_INBOX_rag"
-    )
+    # The retriever replies to the inboxes of those who may ask it.
+    client = await connected(platform, ASKERS[subjects.RETRIEVE])
     requester = Requester(client, NoOpTracerProvider().get_tracer("curve"), timeout_seconds=30)
     found = []
     for question in questions:

@@ -21,13 +21,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from contracts import subjects
 from contracts.codec import decode
 from contracts.facts import DocumentIndexed
+from tests.broker_asking import connected
 from tests.load.machine import describe_machine
 from tests.platform_process import PROJECT, RunningPlatform, running_platform
 
@@ -137,7 +137,7 @@ def new_platform(**settings: str) -> Iterator[RunningPlatform]:
 
 async def connect(platform: RunningPlatform) -> Watcher:
     """Connect as the platform itself: the producer's user may publish for one tenant only."""
-    client = await nats.connect(platform.nats_url, user="platform", password=platform.password)
+    client = await connected(platform)
     watcher = Watcher(client)
     await watcher.listen()
     return watcher

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from contracts.documents import UpsertInput
 from shared.version import VERSION
 from tests.integration.cli.fake_answers import FakeAnswers
+from tests.integration.cli.fake_audit import FakeAudit
 from tests.integration.cli.fake_conversations import conversation_routes
 from tests.integration.cli.fake_letters import TRACE_ID, FakeLetters, letter_routes, problem
 
@@ -43,6 +44,7 @@ class FakeGateway:
     reindex_requests: list[dict[str, Any]] = field(default_factory=list)
     letters: FakeLetters = field(default_factory=FakeLetters)
     answers: FakeAnswers = field(default_factory=FakeAnswers)
+    audit: FakeAudit = field(default_factory=FakeAudit)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def app(self) -> Starlette:
@@ -60,6 +62,7 @@ class FakeGateway:
                 Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
                 Route("/v1/admin/reconcile", self.reconcile, methods=["POST"]),
                 Route("/health/detailed", self.detailed),
+                Route("/v1/admin/audit", self.audit.list),
                 *letter_routes(self.letters),
                 *conversation_routes(),
             ]

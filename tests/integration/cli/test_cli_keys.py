@@ -57,6 +57,7 @@ COMMANDS = (
     ["ask", "x"],
     ["conversations", "list"],
     ["dead-letters", "list"],
+    ["audit"],
     ["documents"],
     ["ingest", "."],
     ["keys", "list"],

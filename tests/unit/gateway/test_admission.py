@@ -91,3 +91,14 @@ async def test_a_place_is_free_again_whatever_became_of_the_request(failing: boo
                 await Caller().ask(admission)
         else:
             await Caller(reading=False).ask(admission)
+
+
+async def test_a_caller_that_takes_nothing_of_its_answer_is_let_go() -> None:
+    """INVARIANT: who stops reading holds no place for long; else a few such callers are all that is ever served."""
+    work = Work()
+    work.gate.set()
+    admission = Admission(work, max_requests=1, send_seconds=0.05, exempt=())
+    async with asyncio.timeout(5):
+        silent = await Caller(reading=False).ask(admission)
+    assert silent.answer == []
+    assert (await Caller().ask(admission)).status == 200

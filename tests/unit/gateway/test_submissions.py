@@ -1,15 +1,17 @@
 import base64
 import hashlib
 import io
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from contracts.documents import IngestMessage
 from services.gateway.idempotency import IdempotencyKey
 from services.gateway.problems import RequestProblem
-from services.gateway.schemas import Document, UploadForm
+from services.gateway.schemas import Document, DocumentsBody, UploadForm
 from services.gateway.submissions import Submission, Submissions, base64_length
 from services.gateway.uploads import Upload, UploadedFile
 
@@ -126,3 +128,10 @@ def test_the_digest_is_of_the_exact_bytes() -> None:
     submission = of_document({"id": "a", "text": "hello"})
     assert submission.digest == hashlib.sha256(submission.payload).hexdigest()
     assert orjson.loads(submission.payload)["text"] == "hello"
+
+
+@pytest.mark.parametrize(("documents", "taken"), [(1, True), (100, True), (101, False), (0, False)])
+def test_a_request_brings_a_hundred_documents_and_no_more(documents: int, taken: bool) -> None:
+    body = {"documents": [{"text": "hello"}] * documents}
+    with nullcontext() if taken else pytest.raises(ValidationError, match=r"at (most 100|least 1) item"):
+        assert len(DocumentsBody.model_validate(body).documents) == documents
