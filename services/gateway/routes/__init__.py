@@ -15,12 +15,14 @@ from services.gateway.routes import (
     queries,
     search,
     traces,
+    usage,
 )
 
 ROUTERS = tuple(
     part.router
     for part in (
         documents,
+        usage,
         search,
         queries,
         answer_events,

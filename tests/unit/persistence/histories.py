@@ -42,9 +42,9 @@ class About:
     def refused(self, message: str = "text: is wrong") -> Refused:
         return Refused(**self._fields, code="invalid_message", message=message)  # type: ignore[arg-type]
 
-    def parsed(self, batches: int, title: str | None = None) -> Parsed:
-        chunks = batches * CHUNKS_PER_BATCH
-        return Parsed(**self._fields, batches=batches, chunks=chunks, title=title)  # type: ignore[arg-type]
+    def parsed(self, batches: int, title: str | None = None, size_bytes: int = 0) -> Parsed:
+        told = {"batches": batches, "chunks": batches * CHUNKS_PER_BATCH, "title": title, "size_bytes": size_bytes}
+        return Parsed(**self._fields, **told)  # type: ignore[arg-type]
 
     def batch(self, number: int) -> BatchIndexed:
         return BatchIndexed(**self._fields, batch=number, chunks=CHUNKS_PER_BATCH)  # type: ignore[arg-type]
