@@ -119,24 +119,27 @@ class _Account:
     away_until: float = 0.0
     reserved: Amount = Amount()
     added: list[tuple[Place, Amount]] = field(default_factory=list)
+    added_in_all: Amount = Amount()
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def used(self) -> Amount:
         """Return what is used at most, what is still on its way included."""
         read = self.reading.used if self.reading else Amount()
-        return _sum((read, self.reserved, *(amount for _, amount in self.added)))
+        return read + self.reserved + self.added_in_all
 
     def learn(self, reading: Reading, at: float) -> None:
         self.reading, self.read_at, self.away_until = reading, at, 0.0
         self.added = [(place, amount) for place, amount in self.added if place.is_behind(reading.place)]
+        self.added_in_all = _sum(amount for _, amount in self.added)
 
     def add(self, place: Place, amount: Amount) -> None:
         self.added.append((place, amount))
+        self.added_in_all += amount
         if len(self.added) > MAX_ADDED:
             places = [each for each, _ in self.added]
             furthest = Place(max(each.ingest for each in places), max(each.facts for each in places))
-            self.added = [(furthest, _sum(each for _, each in self.added))]
+            self.added = [(furthest, self.added_in_all)]
 
 
 class Room:
