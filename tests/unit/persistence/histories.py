@@ -18,6 +18,8 @@ from services.persistence.events import (
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CHUNKS_PER_BATCH = 10
+# What the parser finds a revision to be, whatever was said of it: this many bytes times its number.
+SIZE_OF_REVISION = 1_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Revision:
 def indexed(number: int, batches: int = 1) -> Revision:
     about = About(number)
     reports = tuple(about.batch(batch) for batch in range(batches))
-    return Revision(number, (about.accepted(), about.parsed(batches), *reports), "indexed")
+    said, size_bytes = about.accepted(size_bytes=1), SIZE_OF_REVISION * number
+    return Revision(number, (said, about.parsed(batches, size_bytes=size_bytes), *reports), "indexed")
 
 
 def replayed(number: int) -> Revision:
