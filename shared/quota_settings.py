@@ -42,7 +42,7 @@ class QuotaSettings(PlatformSettings):
         default=0, ge=0, description="Bytes that a tenant's documents may have, as they were sent (0 = any)."
     )
     quotas: Annotated[dict[str, TenantQuota], NoDecode, BeforeValidator(_read)] = Field(
-        default_factory=dict,
+        default={},
         description='Quotas of single tenants, as JSON: `{"acme": {"documents": 1000, "bytes": 0}}`.',
     )
     quota_fresh_seconds: float = Field(

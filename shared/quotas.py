@@ -22,10 +22,13 @@ from shared.logs import get_logger
 log = get_logger(__name__)
 
 CODE: Final = "quota_exceeded"
+PENDING: Final = "quota_pending"
 LIMITS: Final = ("documents", "bytes")
 MAX_ACCOUNTS: Final = 10_000
 # More of them are counted as one, as of the last one's place.
 MAX_ADDED: Final = 4_096
+# What a burst may take before it has to rest.
+LENT_SECONDS: Final = 4.0
 # A service that does not answer is not asked again at once.
 AWAY_SECONDS: Final = 1.0
 _FIRST_PAUSE_SECONDS: Final = 0.02
@@ -117,6 +120,7 @@ class _Account:
     reading: Reading | None = None
     read_at: float = 0.0
     away_until: float = 0.0
+    owed_until: float = 0.0
     reserved: Amount = Amount()
     added: list[tuple[Place, Amount]] = field(default_factory=list)
     added_in_all: Amount = Amount()
@@ -172,6 +176,8 @@ class Quotas:
     """Keeps tenants within their quotas, as far as this process is asked.
 
     A tenant that has none costs nothing. With `open_when_away` documents get in while nobody can tell what is used.
+    `rest` says how many times as long as it took to find no room passes, after the first few times, before a tenant is
+    looked at again: whoever goes on sending all the same takes no more than that share of who is asked.
     """
 
     def __init__(
@@ -182,14 +188,18 @@ class Quotas:
         fresh_seconds: float,
         settle_seconds: float,
         open_when_away: bool,
+        rest: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._quota_of = quota_of
         self._read = read
         self._fresh_seconds = fresh_seconds
         self._settle_seconds = settle_seconds
         self._open_when_away = open_when_away
+        self._rest = rest
         self._clock = clock
+        self._sleep = sleep
         self._accounts: OrderedDict[str, _Account] = OrderedDict()
 
     async def take(self, tenant: str, sizes: Mapping[str, int], *, after: int | None = None) -> Room:
@@ -229,6 +239,8 @@ class Quotas:
             async with account.lock:
                 if self._is_away(account):
                     raise Unavailable("nobody could tell a moment ago what is used", away=True)
+                await self._rested(account, deadline)
+                began = self._clock()
                 reading = await self._read(tenant, list(sizes))
                 account.learn(reading, self._clock())
                 amounts = {document_id: _more(size, reading.of.get(document_id)) for document_id, size in sizes.items()}
@@ -238,15 +250,24 @@ class Quotas:
             after = reading.last + 1 if after is None else after
             surely = quota.exceeded(reading.used, more)
             if surely is not None and reading.place.ingest >= after - 1:
+                account.owed_until = max(account.owed_until, began) + self._rest * (account.read_at - began)
                 raise QuotaExceeded(surely, quota, reading.used, more)
             if self._clock() + pause_seconds > deadline:
                 raise Overloaded(
                     f"whether the quota of {limit} has room for this depends on what was sent or deleted lately, which "
                     "is not recorded yet",
-                    code="quota_pending",
+                    code=PENDING,
                 )
-            await asyncio.sleep(pause_seconds)
+            await self._sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    async def _rested(self, account: _Account, deadline: float) -> None:
+        """Wait until the tenant may be looked at again; Overloaded when that is too late for who waits."""
+        now, until = self._clock(), account.owed_until - LENT_SECONDS
+        if max(now, until) > deadline:
+            raise Overloaded("too much is sent that the quota has no room for", code=PENDING)
+        if until > now:
+            await self._sleep(until - now)
 
     def _is_fresh(self, account: _Account) -> bool:
         return account.reading is not None and self._clock() - account.read_at <= self._fresh_seconds

@@ -22,7 +22,7 @@ from tests.running import client_of, eventually, everything_twice, running_servi
 from tests.servers import NatsServer
 
 LARGE_BYTES = 1_500_000
-BURST = 30
+BURST = 18
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def test_the_gateway_takes_documents_up_to_the_quota_and_a_delete_makes_ro
 
 async def test_a_burst_at_the_gateway_gets_in_up_to_the_quota(nats_broker: NatsServer, tmp_path: Path) -> None:
     """INVARIANT: one gateway never lets in too much, however many callers it has at the same time."""
-    async with gateway(nats_broker, tmp_path, quota_documents=10) as (http, stand):
+    async with gateway(nats_broker, tmp_path, quota_documents=10, quota_settle_seconds=10) as (http, stand):
         replies = await asyncio.gather(*(send(http, f"d{number}") for number in range(BURST)))
         assert sorted(reply.status_code for reply in replies) == [202] * 10 + [403] * (BURST - 10)
         await stand.worked_off()

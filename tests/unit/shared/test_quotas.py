@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import Overloaded, Unavailable
-from shared.quotas import MAX_ADDED, Amount, Place, Quota, QuotaExceeded, Quotas, Reading
+from shared.quotas import LENT_SECONDS, MAX_ADDED, Amount, Place, Quota, QuotaExceeded, Quotas, Reading
 
 NO_CERTAINTY_SECONDS = 0.1
+SLOW_SECONDS = 0.5
 
 
 @dataclass
@@ -249,6 +251,44 @@ async def test_what_is_remembered_is_bounded() -> None:
     account = kept._accounts["acme"]
     assert account.used.documents == MAX_ADDED + 2
     assert len(account.added) <= MAX_ADDED
+
+
+async def test_who_goes_on_sending_without_room_is_looked_at_seldom() -> None:
+    """Adding up takes time: a tenant at its quota may not take all of it by asking again and again."""
+    queue, clock = Queue(pace=100), Clock()
+    looked_at: list[float] = []
+
+    async def slow(tenant: str, documents: Sequence[str]) -> Reading:
+        looked_at.append(clock.now)
+        clock.now += SLOW_SECONDS
+        return await queue.read(tenant, documents)
+
+    async def pass_time(seconds: float) -> None:
+        clock.now += seconds
+
+    limits = Quota(documents=0)
+    kept = Quotas(
+        lambda _tenant: limits,
+        slow,
+        fresh_seconds=60,
+        settle_seconds=5,
+        open_when_away=True,
+        rest=4,
+        clock=clock,
+        sleep=pass_time,
+    )
+    for _ in range(10):
+        with pytest.raises(QuotaExceeded):
+            await send(kept, queue, {"a": 1})
+    pauses = [later - earlier for earlier, later in pairwise(looked_at)]
+    lent = int(LENT_SECONDS / (4 * SLOW_SECONDS))
+    assert pauses[:lent] == [pytest.approx(SLOW_SECONDS)] * lent, "a few at once wait for nothing"
+    assert pauses[-3:] == [pytest.approx(4 * SLOW_SECONDS)] * 3
+    clock.now += 60
+    began = clock.now
+    with pytest.raises(QuotaExceeded):
+        await send(kept, queue, {"a": 1})
+    assert clock.now - began == pytest.approx(SLOW_SECONDS), "who comes back later waits for nothing"
 
 
 STEPS = st.lists(
