@@ -148,6 +148,13 @@ class DocumentInput(Message):
         """Tell whether the content is what is found at `uri`."""
         return not self.content_fields and self.uri is not None and self.uri.lower().startswith("https://")
 
+    @property
+    def inline_bytes(self) -> int | None:
+        """Return the size of the content that the message itself holds, decoded; None when it holds none."""
+        if self.content is not None:
+            return len(self.content) // 4 * 3 - self.content[-2:].count("=")
+        return len(self.text.encode()) if self.text is not None else None
+
     def derived_id(self) -> str:
         """Return the document's id: its own, else one derived from `uri`, else from the content.
 

@@ -24,13 +24,18 @@ class DocumentAccepted(DocumentFact):
 
 
 class DocumentParsed(DocumentFact):
-    """The text is extracted and every batch of its chunks is on its way."""
+    """The text is extracted and every batch of its chunks is on its way.
+
+    `size_bytes` is the size of what the document was sent as, before any text was taken out; older releases leave it
+    out.
+    """
 
     batches: int = Field(ge=1, le=MAX_COUNT)
     chunks: int = Field(ge=1, le=MAX_COUNT)
     characters: Sequence
     media_type: str
     title: str | None = None
+    size_bytes: Sequence | None = None
 
 
 class ChunksIndexed(DocumentFact):

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from contracts.documents import Metadata
-from contracts.messages import Message
+from contracts.messages import Message, Sequence
 
 DocumentStatus = Literal["accepted", "processing", "indexed", "failed", "deleted"]
 TERMINAL_STATUSES: frozenset[str] = frozenset({"indexed", "failed", "deleted"})
@@ -109,3 +109,37 @@ class IdempotencyReply(Message):
     """The keys that were seen."""
 
     records: list[IdempotencyRecord]
+
+
+class UsageQuery(Message):
+    """Ask what a tenant uses of its quota, and what some of its documents do."""
+
+    tenant: str
+    documents: list[str] = Field(default_factory=list, max_length=100)
+
+
+class Usage(Message):
+    """Documents, and bytes of what they were sent as."""
+
+    documents: Sequence
+    size_bytes: Sequence
+
+
+class DocumentUsage(Message):
+    """What one document counts; `admitted_bytes` is null while it is not past the parser."""
+
+    document_id: str
+    size_bytes: Sequence
+    admitted_bytes: Sequence | None = None
+
+
+class UsageReply(Message):
+    """What counts: every document that is under way or shown; of them, `admitted` are past the parser.
+
+    `of` lists which of the documents that were asked for count. A document under way that replaces one which is shown
+    counts once, with the larger of the two sizes.
+    """
+
+    used: Usage
+    admitted: Usage
+    of: list[DocumentUsage]

@@ -73,6 +73,7 @@ TRAFFIC: Final = (
     _asked(subjects.READ_DOCUMENTS, GATEWAY, AGENT, of=PERSISTENCE),
     _asked(subjects.READ_COLLECTIONS, GATEWAY, of=PERSISTENCE),
     _asked(subjects.READ_IDEMPOTENCY, GATEWAY, of=PERSISTENCE),
+    _asked(subjects.READ_USAGE, GATEWAY, PARSER, of=PERSISTENCE),
     _asked(subjects.READ_CONVERSATION, GATEWAY, of=PERSISTENCE),
     _asked(subjects.READ_CONVERSATIONS, GATEWAY, of=PERSISTENCE),
     _asked(subjects.READ_QUERY, GATEWAY, of=PERSISTENCE),

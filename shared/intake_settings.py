@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from shared.settings import PlatformSettings
+from shared.quota_settings import QuotaSettings
 
 
-class IntakeSettings(PlatformSettings):
-    """What documents may come in."""
+class IntakeSettings(QuotaSettings):
+    """What documents may come in, and how many."""
 
     fetch_urls: Literal["off", "on"] = Field(
         default="off", description="Whether a document may be an https `uri` without content, which the parser fetches."

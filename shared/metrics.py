@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from shared.quotas import LIMITS
+
 SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]
 _ITEMS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 _OUTCOMES = ("done", "retry", "dead", "drop", "leave")
@@ -146,6 +148,23 @@ class FairnessMetrics:
             unit="{document}",
             description="Documents past a backlog of others: parsed early, left to the durable, known when it came.",
         )
+
+
+class QuotaMetrics:
+    """Documents that a tenant's quota had no room for."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._refusals = meter.create_counter(
+            "rag.quota.refusals",
+            unit="{document}",
+            description="Documents refused because the quota of their tenant has no room for them, by limit.",
+        )
+        for limit in LIMITS:
+            self._refusals.add(0, {"limit": limit})
+
+    def refused(self, limit: str, documents: int) -> None:
+        """Count documents that one of LIMITS keeps out."""
+        self._refusals.add(documents, {"limit": limit})
 
 
 class HealthGauges:

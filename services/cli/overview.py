@@ -31,9 +31,12 @@ def watch_status(url: str, *, interval_seconds: float, as_json: bool) -> None:
 
 
 async def read_status(gateway: Gateway) -> dict[str, Any]:
-    """Return services, stages and collections, and the broker's address as `nats_url`."""
-    health, pipeline, collections = await asyncio.gather(
-        gateway.get_health(), gateway.get("/v1/admin/pipeline"), gateway.get("/v1/collections")
+    """Return services, stages, collections and what is used, and the broker's address as `nats_url`."""
+    health, pipeline, collections, usage = await asyncio.gather(
+        gateway.get_health(),
+        gateway.get("/v1/admin/pipeline"),
+        gateway.get("/v1/collections"),
+        gateway.get("/v1/usage"),
     )
     return {
         "status": health.get("status"),
@@ -44,6 +47,7 @@ async def read_status(gateway: Gateway) -> dict[str, Any]:
         "services": health.get("services") or {},
         "pipeline": pipeline,
         "collections": collections.get("items") or [],
+        "usage": usage,
     }
 
 
@@ -97,6 +101,7 @@ def _render(state: dict[str, Any]) -> RenderableType:
         *problems,
         broker,
         *_models(state["services"]),
+        _usage(state["usage"]),
         "",
         _services(state["services"]),
     ]
@@ -117,6 +122,16 @@ def _models(services: dict[str, Any]) -> list[str]:
             after = f", next {one_line(upcoming['model'])} ({upcoming['chunks']} chunks)" if upcoming else ""
             return [f"model   {one_line(index['model'])}{after}"]
     return []
+
+
+def _usage(usage: dict[str, Any]) -> str:
+    """Return the line of what the caller's tenant has, and may have where that is bounded."""
+    limits = usage.get("limits") or {}
+    parts = []
+    for name in ("documents", "bytes"):
+        of = f" of {limits[name]:,}" if limits.get(name) is not None else ""
+        parts.append(f"{usage.get(name, 0):,}{of} {name}")
+    return f"usage   {', '.join(parts)}"
 
 
 def _services(services: dict[str, Any]) -> Table:

@@ -27,6 +27,7 @@ from services.gateway.nats_uploads import Uploads
 from services.gateway.openai_wire.embeddings import Embeddings
 from services.gateway.pipeline import Pipeline
 from services.gateway.progress import DocumentProgress
+from services.gateway.quota_desk import QuotaDesk
 from services.gateway.reads import Reads
 from services.gateway.recent import RecentWrites
 from services.gateway.seats import Seats
@@ -37,6 +38,7 @@ from shared.errors import Unavailable
 from shared.messaging.broker import PendingLimits
 from shared.messaging.dead_letters import HEADER_RESERVE_BYTES
 from shared.messaging.requests import Requester
+from shared.messaging.usage import UsageReader
 from shared.service import Service
 
 START_SECONDS: Final = 2.0
@@ -51,6 +53,7 @@ class Gateway:
     patient_requester: Requester
     reads: Reads
     ingestion: Ingestion
+    quota_desk: QuotaDesk
     deletion: Deletion
     dead_letters: DeadLetterDesk
     traces: Traces
@@ -77,6 +80,8 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
     intake = Intake(client, settle_seconds=settings.gateway_settle_seconds)
     turns = Intake(client, settle_seconds=settings.gateway_settle_seconds, consumer=TURNS, what="conversations")
     seen = SeenKeys(requester, settle_seconds=settings.gateway_settle_seconds)
+    usage = UsageReader(client, requester, timeout_seconds=settings.quota_settle_seconds)
+    quota_desk = QuotaDesk(usage, requester, settings, service.telemetry.meter)
     pending = PendingLimits.of(settings)
     notices = DocumentNotices(client, pending)
     meter = service.telemetry.meter
@@ -111,7 +116,10 @@ def build_gateway(service: Service, settings: GatewaySettings) -> Gateway:
         requester=requester,
         patient_requester=patient,
         reads=reads,
-        ingestion=Ingestion(publisher, uploads, seen, recent, concurrency=settings.gateway_publish_concurrency),
+        ingestion=Ingestion(
+            publisher, uploads, seen, recent, quota_desk, concurrency=settings.gateway_publish_concurrency
+        ),
+        quota_desk=quota_desk,
         deletion=Deletion(publisher, requester, reads, recent, intake),
         dead_letters=DeadLetterDesk(requester, patient, recent),
         traces=Traces(requester),

@@ -10,11 +10,13 @@ from contracts.reads import IdempotencyRecord
 from services.gateway.idempotency import IdempotencyKey, SeenKeys, check_same
 from services.gateway.nats_uploads import Uploads
 from services.gateway.problems import RequestProblem, status_of
+from services.gateway.quota_desk import QuotaDesk
 from services.gateway.receipts import Receipt
 from services.gateway.recent import RecentWrites
 from services.gateway.submissions import Submission
 from shared.errors import Overloaded, PlatformError, Rejected, Retryable
 from shared.messaging.publishing import Published, Publisher
+from shared.quotas import Place, Room
 from shared.telemetry import current_trace_id
 
 
@@ -22,22 +24,36 @@ class Ingestion:
     """Publishes documents so that each one is either accepted or named as not accepted."""
 
     def __init__(
-        self, publisher: Publisher, uploads: Uploads, seen: SeenKeys, recent: RecentWrites, *, concurrency: int
+        self,
+        publisher: Publisher,
+        uploads: Uploads,
+        seen: SeenKeys,
+        recent: RecentWrites,
+        quota_desk: QuotaDesk,
+        *,
+        concurrency: int,
     ) -> None:
         self._publisher = publisher
         self._uploads = uploads
         self._seen = seen
         self._recent = recent
+        self._quota_desk = quota_desk
         self._concurrency = concurrency
 
     async def accept(self, tenant: str, submissions: Sequence[Submission], key: IdempotencyKey | None) -> list[Receipt]:
         """Return a receipt for every document, once all are stored.
 
-        Raises RequestProblem: 422 when the key was used for something else (nothing is published then), 503 with the
-        receipts of those that were accepted when the queue took only some.
+        Raises RequestProblem: 422 when the key was used for something else, 403 when the tenant's quota has no room for
+        what is new (nothing is published then), 503 with the receipts of those that were accepted when the queue took
+        only some.
         """
         receipts = await self._seen_before(tenant, submissions, key)
-        failure = await self._publish_missing(tenant, submissions, key, receipts)
+        new = [submission for index, submission in enumerate(submissions) if index not in receipts]
+        try:
+            with await self._quota_desk.take(tenant, new) as room:
+                failure = await self._publish_missing(tenant, submissions, key, receipts, room)
+        except PlatformError as error:
+            failure = error
         accepted = [receipts[index] for index in sorted(receipts)]
         if failure is not None:
             raise _with_accepted(failure, accepted)
@@ -62,6 +78,7 @@ class Ingestion:
         submissions: Sequence[Submission],
         key: IdempotencyKey | None,
         receipts: dict[int, Receipt],
+        room: Room,
     ) -> PlatformError | None:
         """Publish what has no receipt yet; after the first failure nothing more is started."""
         failures: list[PlatformError] = []
@@ -73,9 +90,13 @@ class Ingestion:
                     if failures:
                         return
                     try:
-                        receipts[index] = await self._publish(tenant, submissions[index], key, index)
+                        receipt = await self._publish(tenant, submissions[index], key, index)
                     except PlatformError as error:
                         failures.append(error)
+                        return
+                    receipts[index] = receipt
+                    if not receipt.duplicate:
+                        room.added(receipt.document_id, Place(ingest=receipt.revision))
 
         await asyncio.gather(*(publish_in_order(group) for group in _by_document(submissions, receipts)))
         return failures[0] if failures else None
@@ -87,6 +108,8 @@ class Ingestion:
         }
         if key is not None:
             headers[subjects.HEADER_IDEMPOTENCY] = key.of(index)
+        if submission.blob is not None:
+            headers[subjects.HEADER_SIZE] = str(submission.size_bytes)
         message_id = key.of(index) if key else uuid.uuid4().hex
         published = await self._store(tenant, submission, message_id, headers)
         # Without a key a repeated message id is our own second try after a lost acknowledgement.
@@ -129,11 +152,12 @@ def _duplicate(record: IdempotencyRecord) -> Receipt:
 def _with_accepted(error: PlatformError, accepted: Sequence[Receipt]) -> PlatformError:
     if not accepted:
         return error
+    error_extra = error.extra if isinstance(error, RequestProblem) else {}
     return RequestProblem(
         status_of(error),
         error.error_code,
         f"{len(accepted)} of the documents were accepted, the rest was not: {error.message}",
         field=error.field,
-        extra={"accepted": [receipt.as_json() for receipt in accepted]},
+        extra={**error_extra, "accepted": [receipt.as_json() for receipt in accepted]},
         retry_after_seconds=error.retry_after_seconds if isinstance(error, Retryable) else None,
     )

@@ -99,6 +99,21 @@ class Collections(Message):
     next_cursor: str | None
 
 
+class UsageLimits(Message):
+    """What a tenant may have; null stands for any amount."""
+
+    documents: int | None
+    bytes: int | None
+
+
+class TenantUsage(Message):
+    """What a tenant has: documents that are under way or shown, and their bytes as they were sent."""
+
+    documents: int
+    bytes: int
+    limits: UsageLimits
+
+
 class DocumentState(Message):
     """The data of an event: where a document stands."""
 

@@ -24,10 +24,14 @@ NameObject = Callable[[int, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message as it will be published; `blob` is stored under the message's `object` first, when it has one."""
+    """A message as it will be published; `blob` is stored under the message's `object` first, when it has one.
+
+    `size_bytes` is the size of the content, 0 where it is still to be fetched.
+    """
 
     message: IngestMessage
     payload: bytes
+    size_bytes: int
     blob: BinaryIO | None = None
 
     @property
@@ -70,13 +74,13 @@ class Submissions:
         message = IngestMessage.model_construct(**{**fields, "id": document.derived_id()})
         content = document.text or document.content or ""
         if len(content) <= self.max_payload_bytes and len(payload := encode(message)) <= self.max_payload_bytes:
-            return Submission(message, payload)
+            return Submission(message, payload, message.inline_bytes or 0)
         data = base64.b64decode(content) if document.text is None else document.text.encode()
         if len(data) > self.max_document_bytes:
             raise _too_large(index, len(data), self.max_document_bytes)
         if document.text is not None:
             message = message.model_copy(update={"media_type": document.media_type or TEXT_MEDIA_TYPE})
-        return self._with_object(index, message, io.BytesIO(data), hashlib.sha256(data).hexdigest())
+        return self._with_object(index, message, io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
 
     def _of_file(self, index: int, file: UploadedFile, upload: Upload) -> Submission:
         digest = file.sha256()
@@ -85,14 +89,16 @@ class Submissions:
         if base64_length(file.size_bytes) <= self.max_payload_bytes:
             inline = message.model_copy(update={"content": base64.b64encode(file.content.read()).decode()})
             if len(payload := encode(inline)) <= self.max_payload_bytes:
-                return Submission(inline, payload)
+                return Submission(inline, payload, file.size_bytes)
             file.content.seek(0)
-        return self._with_object(index, message, file.content, digest)
+        return self._with_object(index, message, file.content, file.size_bytes, digest)
 
-    def _with_object(self, index: int, message: IngestMessage, blob: BinaryIO, digest: str) -> Submission:
+    def _with_object(
+        self, index: int, message: IngestMessage, blob: BinaryIO, size_bytes: int, digest: str
+    ) -> Submission:
         name = self.name_object(index, digest)
         message = message.model_copy(update={"text": None, "content": None, "object": name})
-        return Submission(message, encode(message), blob)
+        return Submission(message, encode(message), size_bytes, blob)
 
 
 def base64_length(size_bytes: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from contracts import topology
 from contracts.chunks import MAX_CHUNKS_PER_BATCH
 from contracts.documents import IngestMessage
+from services.parser.admission import Admission
 from services.parser.chunking import ChunkingLimits
 from services.parser.errors import SandboxUnavailable
 from services.parser.fairness import fair_lane, fair_turns
@@ -21,6 +22,7 @@ from services.parser.settings import ParserSettings
 from shared import models
 from shared.errors import Misconfigured, Unavailable
 from shared.messaging.early_work import EarlyWork
+from shared.messaging.usage import UsageReader
 from shared.metrics import FairnessMetrics
 from shared.service import Lifespan, Service
 from shared.serving import run_service
@@ -44,6 +46,7 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
                 Recorded(service.requester),
                 service.publisher,
                 turns,
+                build_admission(service, settings),
                 job_limits(settings, service.client.max_payload),
                 backpressure_seconds=settings.parser_backpressure_seconds,
             )
@@ -54,6 +57,12 @@ def build_lifespan(settings: ParserSettings) -> Lifespan:
             yield
 
     return lifespan
+
+
+def build_admission(service: Service, settings: ParserSettings) -> Admission:
+    """Return what keeps tenants within their quotas."""
+    reader = UsageReader(service.client, service.requester, timeout_seconds=settings.quota_settle_seconds)
+    return Admission(reader, settings, service.telemetry.meter)
 
 
 async def describe(sandbox: Sandbox) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contracts.chunks import ChunksReady, ChunkText, chunk_id
 from contracts.codec import encode
 from contracts.documents import IngestMessage
 from contracts.facts import DocumentParsed
+from services.parser.admission import Admission
 from services.parser.document import Chunk
 from services.parser.errors import ExtractionError, SandboxUnavailable
 from services.parser.jobs import ChunkBatch, ExtractionJob, JobLimits
@@ -18,7 +19,8 @@ from services.parser.turns import Turns
 from shared.errors import Overloaded, Rejected, Unavailable
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
-from shared.messaging.publishing import Publisher, message_id
+from shared.messaging.publishing import Published, Publisher, message_id
+from shared.quotas import Place, QuotaExceeded
 
 log = get_logger(__name__)
 
@@ -38,6 +40,7 @@ class DocumentParser:
         recorded: Recorded,
         publisher: Publisher,
         turns: Turns,
+        admission: Admission,
         limits: JobLimits,
         *,
         backpressure_seconds: float,
@@ -47,6 +50,7 @@ class DocumentParser:
         self._recorded = recorded
         self._publisher = publisher
         self._turns = turns
+        self._admission = admission
         self._limits = limits
         self._backpressure_seconds = backpressure_seconds
 
@@ -58,13 +62,22 @@ class DocumentParser:
             await self._require_parsed(message, delivery)
             return
         try:
-            await self._parse(message, payload, delivery)
+            with await self._admission.take(message, len(payload.content), delivery) as room:
+                parsed = await self._parse(message, payload, delivery)
+                room.added(message.derived_id(), Place(delivery.sequence, parsed.sequence))
         except ExtractionError as error:
-            if message.is_fetched:
-                await self._payloads.remove(object_of(delivery.sequence))
+            await self._forget(message, delivery)
             raise Rejected(error.message, code=error.code, field="content") from None
+        except QuotaExceeded:
+            await self._forget(message, delivery)
+            raise
         except SandboxUnavailable as error:
             raise Unavailable(str(error)) from None
+
+    async def _forget(self, message: IngestMessage, delivery: Delivery) -> None:
+        """Remove what was fetched for a revision that ends here; an upload stays for a replay."""
+        if message.is_fetched:
+            await self._payloads.remove(object_of(delivery.sequence))
 
     async def _require_parsed(self, message: IngestMessage, delivery: Delivery) -> None:
         """Return when an earlier delivery parsed the revision, after which its payload is removed; raise otherwise.
@@ -80,7 +93,7 @@ class DocumentParser:
             raise Unavailable(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
         raise ObjectMissing(missing, field="object")
 
-    async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> None:
+    async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> Published:
         job = ExtractionJob(
             content=payload.content,
             media_type=payload.media_type,
@@ -94,7 +107,7 @@ class DocumentParser:
                 await self._publish(_ready(message, delivery, extraction.title, batches, batch), delivery)
                 batches += 1
             outcome = extraction.outcome
-        await self._publisher.publish_fact(
+        return await self._publisher.publish_fact(
             DocumentParsed(
                 tenant=delivery.tenant,
                 document_id=message.derived_id(),
@@ -104,6 +117,7 @@ class DocumentParser:
                 characters=outcome.characters,
                 media_type=outcome.media_type,
                 title=message.title or outcome.title,
+                size_bytes=len(payload.content),
             ),
             headers=delivery.forwarded_headers,
         )

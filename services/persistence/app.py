@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from contracts import subjects, topology
 from contracts.dead_letters import DeadLetterListQuery, DeadLetterQuery, DiscardRequest, ReplayRequest
-from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
+from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery, UsageQuery
 from services.persistence.advisories import MaxDeliveries
 from services.persistence.audit_handlers import serve_audit
 from services.persistence.conversation_handlers import serve_conversations
@@ -92,6 +92,7 @@ def answer(service: Service, writer: GroupCommit, pool: ReadPool, settings: Pers
     service.respond(subjects.READ_DOCUMENTS, DocumentListQuery, readers.on_documents)
     service.respond(subjects.READ_COLLECTIONS, CollectionsQuery, readers.on_collections)
     service.respond(subjects.READ_IDEMPOTENCY, IdempotencyQuery, readers.on_idempotency)
+    service.respond(subjects.READ_USAGE, UsageQuery, readers.on_usage)
     service.health.checks["database"] = readers.check_database
 
 

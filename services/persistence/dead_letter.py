@@ -126,7 +126,7 @@ def _events_of_message(letter: DeadLetter, payload: bytes, at: datetime) -> tupl
     except ValueError:
         return ()
     revision = letter.stream_sequence
-    message = read_message(tenant, revision, payload, at) if revision else None
+    message = read_message(tenant, revision, payload, at, letter.headers) if revision else None
     if message is None or isinstance(message, CollectionDeleted):
         return ()
     if isinstance(message, UpsertAccepted):

@@ -12,7 +12,8 @@ class Progress:
     """How far one revision has come.
 
     `batches` and `chunks` are 0 until it is parsed; `done` holds the numbers of the batches that are in the index,
-    `chunks_indexed` counts their chunks; `error` stands until every batch is there.
+    `chunks_indexed` counts their chunks; `error` stands until every batch is there. `size_bytes` is the size of what
+    the document was sent as, 0 while that is not known.
     """
 
     revision: int
@@ -22,6 +23,7 @@ class Progress:
     chunks_indexed: int = 0
     title: str | None = None
     error: DocumentError | None = None
+    size_bytes: int = 0
 
     @property
     def complete(self) -> bool:
@@ -58,6 +60,7 @@ class Document:
     metadata: Metadata = field(default_factory=dict)
     visible_revision: int = 0
     visible_chunks: int = 0
+    visible_bytes: int = 0
 
     @property
     def revision(self) -> int:

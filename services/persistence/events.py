@@ -18,12 +18,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpsertAccepted(Event):
-    """Intake saw a document to index."""
+    """Intake saw a document to index; `size_bytes` is what is known of its size, 0 for nothing."""
 
     collection: str
     title: str | None = None
     uri: str | None = None
     metadata: Metadata = field(default_factory=dict)
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,12 @@ class Refused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parsed(Event):
-    """The text is cut into `chunks` chunks in `batches` batches, numbered from 0."""
+    """The text is cut into `chunks` chunks in `batches` batches, numbered from 0; `size_bytes` 0 is a size not told."""
 
     batches: int
     chunks: int
     title: str | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

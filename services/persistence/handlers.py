@@ -59,7 +59,7 @@ class MessageHandlers:
         except InvalidMessage as error:
             log.warning("message_of_no_tenant", reason=error)
             return
-        event = read_message(tenant, delivery.sequence, delivery.payload, _now())
+        event = read_message(tenant, delivery.sequence, delivery.payload, _now(), delivery.headers)
         if event is None:
             log.warning("message_of_no_document")
             return
@@ -144,6 +144,7 @@ def _event_of(delivery: Delivery) -> DocumentEvent | None:
             batches=parsed.batches,
             chunks=parsed.chunks,
             title=parsed.title,
+            size_bytes=parsed.size_bytes or 0,
         )
     if delivery.subject == subjects.CHUNKS_INDEXED:
         indexed = decode(ChunksIndexed, delivery.payload)

@@ -1,21 +1,30 @@
 """What an ingestion message means for its document, be the message valid or not."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from contracts import subjects
 from contracts.codec import DecodeError, decode
 from contracts.documents import CollectionName, DocumentId, IngestMessage
 from services.persistence.events import CollectionDeleted, DeleteAccepted, MessageEvent, Refused, UpsertAccepted
 from shared.errors import InvalidMessage
 
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+# Up to a terabyte: of these a database can add up millions.
+MAX_SIZE_DIGITS: Final = 12
+
 _DOCUMENT_ID: TypeAdapter[str] = TypeAdapter(DocumentId)
 _COLLECTION: TypeAdapter[str] = TypeAdapter(CollectionName)
 
 
-def read_message(tenant: str, revision: int, payload: bytes, at: datetime) -> MessageEvent | CollectionDeleted | None:
+def read_message(
+    tenant: str, revision: int, payload: bytes, at: datetime, headers: Mapping[str, str] = NO_HEADERS
+) -> MessageEvent | CollectionDeleted | None:
     """Return what happened to what; None when the message does not even tell which document it is about."""
     try:
         message = decode(IngestMessage, payload)
@@ -37,6 +46,7 @@ def read_message(tenant: str, revision: int, payload: bytes, at: datetime) -> Me
         title=message.title,
         uri=message.uri,
         metadata=message.metadata,
+        size_bytes=_size_of(message, headers),
     )
 
 
@@ -46,6 +56,14 @@ def object_of(payload: bytes) -> str | None:
         return decode(IngestMessage, payload).object
     except DecodeError:
         return None
+
+
+def _size_of(message: IngestMessage, headers: Mapping[str, str]) -> int:
+    """Return the size of the content, or what is said of it: the parser will tell what it is."""
+    if (size_bytes := message.inline_bytes) is not None:
+        return size_bytes
+    said = headers.get(subjects.HEADER_SIZE, "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= MAX_SIZE_DIGITS else 0
 
 
 def _refused(tenant: str, revision: int, payload: bytes, at: datetime, message: str) -> Refused | None:

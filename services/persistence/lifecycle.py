@@ -90,7 +90,9 @@ def _on_loss(state: Document, event: PointsLost) -> Transition:
     """What is left stays searchable; the revision is no longer complete, and only its producer can make it so again."""
     if event.revision != state.visible_revision:
         return Transition(state)
-    left = replace(state, visible_revision=event.revision if event.found else 0, visible_chunks=event.found)
+    left = (
+        replace(state, visible_revision=event.revision, visible_chunks=event.found) if event.found else _hidden(state)
+    )
     if event.revision != state.revision:
         return Transition(left)
     error = DocumentError(
@@ -118,8 +120,11 @@ def _claimed(state: Document, event: MessageEvent) -> Document:
 
 
 def _described(state: Document, event: UpsertAccepted) -> Document:
+    # What the parser found counts more than what was said before it looked.
+    size_bytes = state.progress.size_bytes or event.size_bytes
     return replace(
         state,
+        progress=replace(state.progress, size_bytes=size_bytes),
         collection=event.collection,
         title=event.title or state.progress.title,
         uri=event.uri,
@@ -131,15 +136,13 @@ def _deleted(state: Document, event: DeleteAccepted) -> Transition:
     """Keep nothing of a deleted document but its id, its collection and the revision that it is gone as of."""
     claimed = _claimed(state, event)
     after = replace(
-        claimed,
+        _hidden(claimed),
         progress=Progress(event.revision),
         deleted=True,
         collection=event.collection if state.revision == 0 else state.collection,
         title=None,
         uri=None,
         metadata={},
-        visible_revision=0,
-        visible_chunks=0,
     )
     return Transition(after, (accepted(after, "delete"), deleted(after, event.revision)))
 
@@ -147,8 +150,11 @@ def _deleted(state: Document, event: DeleteAccepted) -> Transition:
 def _outrun(state: Document, event: DeleteAccepted) -> Transition:
     """A delete that comes after a later write still ends what the index shows from before it."""
     shown = state.visible_revision > event.revision
-    after = state if shown else replace(state, visible_revision=0, visible_chunks=0)
-    return Transition(after, (deleted(state, event.revision),))
+    return Transition(state if shown else _hidden(state), (deleted(state, event.revision),))
+
+
+def _hidden(state: Document) -> Document:
+    return replace(state, visible_revision=0, visible_chunks=0, visible_bytes=0)
 
 
 def _advanced(progress: Progress, event: ReportEvent) -> Progress:
@@ -166,7 +172,8 @@ def _advanced(progress: Progress, event: ReportEvent) -> Progress:
 
 
 def _parsed(progress: Progress, event: Parsed) -> Progress:
-    return replace(progress, batches=event.batches, chunks=event.chunks, title=event.title)
+    size_bytes = event.size_bytes or progress.size_bytes
+    return replace(progress, batches=event.batches, chunks=event.chunks, title=event.title, size_bytes=size_bytes)
 
 
 def _with_batch(progress: Progress, event: BatchIndexed) -> Progress:
@@ -186,7 +193,12 @@ def _settled(state: Document) -> Document:
     titled = replace(state, title=state.title or progress.title)
     if not progress.complete:
         return titled
-    return replace(titled, visible_revision=progress.revision, visible_chunks=progress.chunks_indexed)
+    return replace(
+        titled,
+        visible_revision=progress.revision,
+        visible_chunks=progress.chunks_indexed,
+        visible_bytes=progress.size_bytes,
+    )
 
 
 def _stamped(before: Document, after: Document, event: Event) -> Document:

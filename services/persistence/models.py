@@ -3,12 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table
 from sqlmodel import Field, SQLModel
 
 from services.persistence.column_types import CleanJSON, CleanText, IdText, StreamSequence, UTCDateTime
 
 _NAMES = {"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+
+
+def _bytes_column() -> Column[int]:
+    return Column(BigInteger, nullable=False, server_default="0")
 
 
 class Base(SQLModel):
@@ -31,6 +35,8 @@ class DocumentRow(Base, table=True):
         Index(None, "tenant", "collection", "status", "visible_chunks"),
         # What the index shows, in the order in which the index lists it.
         Index(None, "visible_revision"),
+        # What a tenant uses of its quota, out of the index alone.
+        Index("ix_documents_usage", "tenant", "status", "visible_revision", "size_bytes", "visible_bytes"),
     )
 
     tenant: str = Field(sa_column=Column(IdText, primary_key=True))
@@ -51,6 +57,10 @@ class DocumentRow(Base, table=True):
     ahead: dict[str, Any] | None = Field(sa_column=Column(CleanJSON))
     created_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
     updated_at: datetime = Field(sa_column=Column(UTCDateTime, nullable=False))
+    # A replica of an older release leaves these out; what it stores in `ahead` may hold no name that it does not know.
+    size_bytes: int = Field(sa_column=_bytes_column())
+    visible_bytes: int = Field(sa_column=_bytes_column())
+    ahead_bytes: int = Field(sa_column=_bytes_column())
 
 
 class IndexedBatchRow(Base, table=True):

@@ -13,8 +13,10 @@ from contracts.reads import (
     DocumentView,
     IdempotencyQuery,
     IdempotencyReply,
+    UsageQuery,
+    UsageReply,
 )
-from services.persistence import reads
+from services.persistence import reads, usage
 from services.persistence.read_pool import ReadPool
 from services.persistence.unit_of_work import GroupCommit
 from shared.errors import Unavailable
@@ -45,6 +47,10 @@ class ReadHandlers:
         """Return what idempotency keys were used for."""
         not_before = datetime.now(UTC) - self._keep
         return await self._pool.run(partial(reads.idempotency_keys, query=query, not_before=not_before))
+
+    async def on_usage(self, query: UsageQuery, _deadline: float | None) -> UsageReply:
+        """Return what a tenant uses of its quota."""
+        return await self._pool.run(partial(usage.usage, query=query))
 
     async def check_database(self) -> dict[str, Any]:
         """Return how much the database holds; Unavailable when it cannot be read or written."""

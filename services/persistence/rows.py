@@ -25,8 +25,9 @@ def document_of(row: Row[Any], batches: Sequence[BatchRow]) -> Document:
             done=_done(batches, row.revision),
             chunks_indexed=row.chunks_indexed,
             error=_error_of(row),
+            size_bytes=row.size_bytes,
         ),
-        ahead=_ahead_of(row.ahead, batches) if row.ahead else None,
+        ahead=_ahead_of(row, batches) if row.ahead else None,
         deleted=row.status == "deleted",
         collection=row.collection,
         title=row.title,
@@ -34,6 +35,7 @@ def document_of(row: Row[Any], batches: Sequence[BatchRow]) -> Document:
         metadata=row.metadata,
         visible_revision=row.visible_revision,
         visible_chunks=row.visible_chunks,
+        visible_bytes=row.visible_bytes,
     )
 
 
@@ -58,9 +60,11 @@ def _error_of(row: Row[Any]) -> DocumentError | None:
     return DocumentError(code=row.error_code, message=row.error_message) if row.error_code else None
 
 
-def _ahead_of(fields: Mapping[str, Any], batches: Sequence[BatchRow]) -> Progress:
+def _ahead_of(row: Row[Any], batches: Sequence[BatchRow]) -> Progress:
+    fields: Mapping[str, Any] = row.ahead
     error = DocumentError.model_validate(fields["error"]) if fields["error"] else None
-    return Progress(**{**fields, "error": error, "done": _done(batches, fields["revision"])})
+    known = {"error": error, "done": _done(batches, fields["revision"]), "size_bytes": row.ahead_bytes}
+    return Progress(**{**fields, **known})
 
 
 def _done(batches: Sequence[BatchRow], revision: int) -> frozenset[int]:
@@ -84,7 +88,10 @@ def row_of(document: Document) -> dict[str, Any]:
         "error_message": progress.error.message if progress.error else None,
         "visible_revision": document.visible_revision,
         "visible_chunks": document.visible_chunks,
+        "visible_bytes": document.visible_bytes,
+        "size_bytes": progress.size_bytes,
         "ahead": _ahead_fields(ahead) if ahead else None,
+        "ahead_bytes": ahead.size_bytes if ahead else 0,
         "created_at": document.created_at,
         "updated_at": document.updated_at,
     }

@@ -3,6 +3,7 @@
 What is another's must look like what does not exist, byte for byte, apart from the id that was asked for.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from contracts import subjects
 from contracts.generate import REQUESTED
 from contracts.traffic import TRAFFIC
 from services.gateway.idempotency import IdempotencyKey
-from tests.broker_asking import Asking, asking
+from tests.broker_asking import Asking, asking, connected
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 
 # A platform may start slowly beside other tests.
@@ -41,6 +42,7 @@ LISTS: Final = (
     "GET /v1/conversations",
     "GET /v1/collections",
     "GET /v1/models",
+    "GET /v1/usage",
     "GET /v1/traces",
     "GET /v1/admin/dead-letters",
     "GET /v1/admin/keys",
@@ -69,6 +71,7 @@ FILLED: Final[Mapping[str, str]] = {
     subjects.READ_DEAD_LETTER: '"seq": {seq}',
     subjects.READ_COLLECTIONS: '"name": "{name}"',
     subjects.READ_DOCUMENTS: '"collection": "{name}"',
+    subjects.READ_USAGE: '"documents": ["{document_id}"]',
     subjects.RETRIEVE: '"query": "boil", "collection": "{name}"',
     subjects.READ_IDEMPOTENCY: '"keys": ["{used_key}"]',
     subjects.INDEX_EPOCH: '"collection": "{name}"',
@@ -137,7 +140,8 @@ def key_of(platform: RunningPlatform, tenant: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    with running_platform(tmp_path_factory.mktemp("tenants"), RAG_AUTH="keys") as platform, ExitStack() as stack:
+    settings = {"RAG_AUTH": "keys", "RAG_QUOTAS": '{"small": {"documents": 1}}'}
+    with running_platform(tmp_path_factory.mktemp("tenants"), **settings) as platform, ExitStack() as stack:
         key = key_of(platform, "acme")
         acme = stack.enter_context(closing(client_with(platform, key)))
         other = stack.enter_context(closing(client_with(platform, key_of(platform, "other"))))
@@ -337,6 +341,33 @@ def test_an_idempotency_key_is_its_tenant_s_alone(stand: Stand) -> None:
     own = stand.acme.post("/v1/documents", json={"documents": [document]}, headers=IDEMPOTENT)
     assert (own.status_code, own.json()["code"]) == (422, "idempotency_key_reused"), "acme used it for something else"
     assert stand.acme.get("/v1/documents/mine").status_code == 404
+
+
+def test_a_quota_is_kept_at_the_gateway_and_past_it_and_is_that_of_the_tenant_alone(stand: Stand) -> None:
+    with closing(client_with(stand.platform, key_of(stand.platform, "small"))) as small:
+        first, second = ({"id": name, "text": f"The {name} lock."} for name in ("first", "second"))
+        sent = small.post("/v1/documents?wait_s=60", json={"documents": [first]}).json()
+        assert sent["documents"][0]["status"] == "indexed", sent
+        refused = small.post("/v1/documents", json={"documents": [second]})
+        assert (refused.status_code, refused.json()["code"]) == (403, "quota_exceeded")
+        asyncio.run(produced(stand.platform, "small", second))
+        path = "/v1/documents/second"
+        wait_until(lambda: small.get(path).json().get("status") == "failed", "the parser has no room either")
+        assert small.get(path).json()["error"]["code"] == "quota_exceeded"
+        usage = small.get("/v1/usage").json()
+        assert (usage["documents"], usage["limits"]) == (1, {"documents": 1, "bytes": None})
+        assert small.delete("/v1/documents/first").status_code == 202
+        sent = small.post("/v1/documents?wait_s=60", json={"documents": [second]}).json()
+        assert sent["documents"][0]["status"] == "indexed", sent
+    assert stand.acme.get("/v1/usage").json()["limits"] == {"documents": None, "bytes": None}
+
+
+async def produced(platform: RunningPlatform, tenant: str, document: Mapping[str, Any]) -> None:
+    client = await connected(platform)
+    try:
+        await client.jetstream().publish(subjects.ingest(tenant), json.dumps(document).encode())
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/search", "/v1/query"])

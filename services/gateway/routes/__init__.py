@@ -18,6 +18,7 @@ from services.gateway.routes import (
     queries,
     search,
     traces,
+    usage,
 )
 
 ROUTERS = tuple(
@@ -26,6 +27,7 @@ ROUTERS = tuple(
         # Before the documents, whose ids may hold slashes.
         chunks,
         documents,
+        usage,
         search,
         queries,
         answer_events,

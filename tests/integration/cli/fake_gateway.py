@@ -58,6 +58,7 @@ class FakeGateway:
                 Route("/v1/query", self.query, methods=["POST"]),
                 Route("/v1/queries/q1/events", self.answers.resume),
                 Route("/v1/collections", self.collections),
+                Route("/v1/usage", self.usage),
                 Route("/v1/admin/pipeline", self.pipeline),
                 Route("/v1/admin/reindex", self.reindex, methods=["POST"]),
                 Route("/v1/admin/reconcile", self.reconcile, methods=["POST"]),
@@ -159,6 +160,10 @@ class FakeGateway:
             "conversation_id": "c1" if body.get("conversation_id") == "new" else body.get("conversation_id"),
             "trace_id": TRACE_ID,
         }
+
+    async def usage(self, _request: Request) -> JSONResponse:
+        limits = {"documents": 5_000, "bytes": None}
+        return JSONResponse({"documents": 1_234, "bytes": 56_789, "limits": limits})
 
     async def collections(self, _request: Request) -> JSONResponse:
         one = {"name": "default", "documents": 3, "chunks": 12, "by_status": {"indexed": 2, "failed": 1}}

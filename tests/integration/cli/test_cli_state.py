@@ -24,6 +24,11 @@ def test_the_state_for_programs_names_the_broker(rag: Rag) -> None:
     state = rag("status", "--json").json
     assert state["nats_url"] == "nats://127.0.0.1:1"
     assert state["pipeline"]["stages"][0]["backlog"] == 41
+    assert state["usage"]["limits"] == {"documents": 5_000, "bytes": None}
+
+
+def test_the_state_tells_what_is_used_of_a_quota(rag: Rag) -> None:
+    assert "usage   1,234 of 5,000 documents, 56,789 bytes" in rag("status").out.splitlines()
 
 
 def checks(told: Output) -> dict[str, dict[str, str]]:

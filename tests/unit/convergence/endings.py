@@ -9,7 +9,7 @@ import orjson
 from contracts import subjects
 from services.persistence.document import Document
 from services.retriever.index import Fence
-from tests.unit.convergence.loop import TENANT, Loop
+from tests.unit.convergence.loop import TENANT, Loop, size_of
 
 IN_THE_END: Final = {
     "indexed": subjects.DOCUMENT_INDEXED,
@@ -55,6 +55,7 @@ def _check_visible(ending: Ending, deleted: int) -> None:
     assert fence.floor == deleted, f"deleted as of {deleted}: {ending}"
     hidden = 0 if fence.visible < fence.floor else fence.visible
     assert document.visible_revision == hidden, f"the tables and the fence differ: {ending}"
+    assert document.visible_bytes == size_of(hidden), f"another size than the parser's counts: {ending}"
     if document.status == "deleted":
         assert document.visible_revision == 0, f"a deleted document is visible: {ending}"
     elif document.status == "indexed":

@@ -18,6 +18,8 @@ from services.persistence.events import (
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 CHUNKS_PER_BATCH = 10
+# What the parser finds a revision to be, whatever was said of it: this many bytes times its number.
+SIZE_OF_REVISION = 1_000
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class About:
     def refused(self, message: str = "text: is wrong") -> Refused:
         return Refused(**self._fields, code="invalid_message", message=message)  # type: ignore[arg-type]
 
-    def parsed(self, batches: int, title: str | None = None) -> Parsed:
-        chunks = batches * CHUNKS_PER_BATCH
-        return Parsed(**self._fields, batches=batches, chunks=chunks, title=title)  # type: ignore[arg-type]
+    def parsed(self, batches: int, title: str | None = None, size_bytes: int = 0) -> Parsed:
+        told = {"batches": batches, "chunks": batches * CHUNKS_PER_BATCH, "title": title, "size_bytes": size_bytes}
+        return Parsed(**self._fields, **told)  # type: ignore[arg-type]
 
     def batch(self, number: int) -> BatchIndexed:
         return BatchIndexed(**self._fields, batch=number, chunks=CHUNKS_PER_BATCH)  # type: ignore[arg-type]
@@ -69,7 +71,8 @@ class Revision:
 def indexed(number: int, batches: int = 1) -> Revision:
     about = About(number)
     reports = tuple(about.batch(batch) for batch in range(batches))
-    return Revision(number, (about.accepted(), about.parsed(batches), *reports), "indexed")
+    said, size_bytes = about.accepted(size_bytes=1), SIZE_OF_REVISION * number
+    return Revision(number, (said, about.parsed(batches, size_bytes=size_bytes), *reports), "indexed")
 
 
 def replayed(number: int) -> Revision:

@@ -8,7 +8,7 @@ from contracts.facts import DocumentSuperseded
 from services.persistence.document import Document
 from services.persistence.events import BatchIndexed, DeleteAccepted, DocumentEvent, Parsed, UpsertAccepted
 from services.persistence.lifecycle import Transition, apply
-from tests.unit.persistence.histories import History, histories
+from tests.unit.persistence.histories import SIZE_OF_REVISION, History, histories
 
 EXAMPLES = 150
 
@@ -37,6 +37,8 @@ def test_any_order_of_events_ends_in_the_state_of_the_last_revision(history: His
     if history.last.status == "indexed":
         assert document.visible_revision == history.last.number
         assert document.visible_chunks == document.progress.chunks
+    # A size that depends on what arrived first would let a producer's word stand against the parser's.
+    assert document.visible_bytes == SIZE_OF_REVISION * document.visible_revision
     if history.last.status == "deleted":
         assert (document.visible_revision, document.visible_chunks) == (0, 0)
         assert (document.title, document.uri, document.metadata) == (None, None, {})

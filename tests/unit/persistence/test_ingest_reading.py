@@ -1,5 +1,6 @@
 """What ingestion messages and dead letters mean for a document."""
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -51,8 +52,37 @@ def test_an_upsert_is_read_with_its_description() -> None:
     body = payload(id="d", text="secret", collection="c", title="T", uri="u", metadata={"year": 2026})
     event = read_message("acme", 9, body, AT)
     assert event == UpsertAccepted(
-        tenant="acme", document_id="d", revision=9, at=AT, collection="c", title="T", uri="u", metadata={"year": 2026}
+        tenant="acme",
+        document_id="d",
+        revision=9,
+        at=AT,
+        collection="c",
+        title="T",
+        uri="u",
+        metadata={"year": 2026},
+        size_bytes=6,
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "size_bytes"),
+    [
+        ({"text": "äß"}, "1", 4),
+        ({"content": base64.b64encode(b"12345").decode(), "filename": "a.txt"}, "1", 5),
+        ({"content": base64.b64encode(b"1234").decode(), "filename": "a.txt"}, None, 4),
+        ({"object": "o"}, "123", 123),
+        ({"object": "o"}, None, 0),
+        ({"object": "o"}, "-5", 0),
+        ({"object": "o"}, "9" * 13, 0),
+        ({"uri": "https://example.org"}, None, 0),
+    ],
+)
+def test_the_size_of_a_document_is_that_of_its_content_or_what_is_said_of_it(
+    fields: dict[str, str], said: str | None, size_bytes: int
+) -> None:
+    event = read_message("acme", 9, payload(id="d", **fields), AT, {"Rag-Size": said} if said else {})
+    assert isinstance(event, UpsertAccepted)
+    assert event.size_bytes == size_bytes
 
 
 def test_a_document_without_an_id_gets_the_one_that_every_service_derives() -> None:

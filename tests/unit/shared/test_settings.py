@@ -1,10 +1,13 @@
 """Settings come from arguments, files and the environment, in this order, and wrong ones end in one line."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shared.quota_settings import QuotaSettings
+from shared.quotas import Quota
 from shared.settings import EmbeddingModelSettings, PlatformSettings, load, model_variables
 
 
@@ -76,3 +79,53 @@ def test_the_variables_of_a_fingerprint_choose_its_model(
         monkeypatch.setenv(name, value)
     assert EmbeddingModelSettings().embedding_fingerprint == wanted
     assert model_variables(wanted, "RAG_NEXT_").startswith("RAG_NEXT_EMBEDDING_MODEL=")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "quota"),
+    [
+        ("anybody", Quota(10, 1_000)),
+        ("acme", Quota(5, 1_000)),
+        ("big", Quota(None, 7)),
+        ("free", Quota()),
+    ],
+)
+def test_a_tenant_has_the_quota_of_all_but_for_what_is_its_own(
+    monkeypatch: pytest.MonkeyPatch, tenant: str, quota: Quota
+) -> None:
+    own = {"acme": {"documents": 5}, "big": {"documents": 0, "bytes": 7}, "free": {"documents": 0, "bytes": 0}}
+    monkeypatch.setenv("RAG_QUOTAS", json.dumps(own))
+    monkeypatch.setenv("RAG_QUOTA_DOCUMENTS", "10")
+    monkeypatch.setenv("RAG_QUOTA_BYTES", "1000")
+    assert load(QuotaSettings).quota_of(tenant) == quota
+
+
+def test_without_settings_there_is_no_quota() -> None:
+    assert not QuotaSettings().quota_of("acme").is_bounded
+
+
+def test_quotas_may_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "quotas.json").write_text('{"acme": {"bytes": 5}}\n')
+    monkeypatch.setenv("RAG_QUOTAS_FILE", str(tmp_path / "quotas.json"))
+    assert load(QuotaSettings).quota_of("acme") == Quota(None, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("acme=5", "it looks like {"),
+        ('{"acme": {"document": 5}}', "acme.document"),
+        ('{"acme": {"documents": -5}}', "acme.documents"),
+        ('{"Acme!": {"documents": 5}}', "'Acme!' is no tenant"),
+    ],
+)
+def test_quotas_that_cannot_be_read_end_the_process_with_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], value: str, says: str
+) -> None:
+    monkeypatch.setenv("RAG_QUOTAS", value)
+    with pytest.raises(SystemExit):
+        load(QuotaSettings)
+    message = capsys.readouterr().err
+    assert "RAG_QUOTAS" in message
+    assert says in message
+    assert message.count("\n") == 1
