@@ -8,6 +8,7 @@ from tests.architecture.test_rules import PROJECT
 
 PAGE: Final = PROJECT / "docs" / "limits.md"
 UNIT, WHOLE = "tests/unit", "tests/integration"
+COUNTS: Final = f"{WHOLE}/test_persistence_usage.py::test_a_document_counts_while_it_is_under_way_or_shown"
 # Beside each row, by its first cell, what shows it; a new row fails here until it has its tests.
 SHOWN_BY: Final[Mapping[str, Sequence[str]]] = {
     "requests of a key": (
@@ -92,6 +93,26 @@ SHOWN_BY: Final[Mapping[str, Sequence[str]]] = {
     "`fetch_failed`": (
         f"{UNIT}/parser/test_fetching.py::test_what_may_go_away_is_tried_again_when_the_server_says",
         f"{UNIT}/parser/test_fetching.py::test_a_server_that_does_not_finish_in_time_is_tried_again",
+    ),
+    "bytes": (f"{WHOLE}/test_quotas.py::test_a_large_upload_counts_before_it_is_parsed",),
+    "a document that is accepted, processing or indexed": (COUNTS,),
+    "an update": (COUNTS, f"{UNIT}/shared/test_quotas.py::test_an_update_counts_what_it_adds"),
+    "a document that failed": (COUNTS,),
+    "a deleted one": (
+        f"{WHOLE}/test_quotas.py::test_the_gateway_takes_documents_up_to_the_quota_and_a_delete_makes_room_at_once",
+    ),
+    "those of a deleted collection": (
+        COUNTS,
+        f"{WHOLE}/test_collection_deletes.py::test_every_document_of_the_collection_goes_and_what_comes_later_stays",
+    ),
+    "documents from before there were quotas": (
+        f"{WHOLE}/test_persistence_usage.py::test_a_replica_of_an_older_release_goes_on_beside_a_newer_one",
+    ),
+    "gateway, also `/mcp`": (
+        f"{WHOLE}/test_quotas.py::test_the_gateway_takes_documents_up_to_the_quota_and_a_delete_makes_room_at_once",
+    ),
+    "parser, for what comes straight from the broker": (
+        f"{WHOLE}/test_quotas.py::test_what_passes_the_gateway_by_ends_as_failed_where_there_is_no_room",
     ),
 }
 
