@@ -16,6 +16,8 @@ SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v pyt
 	{ echo "setup: no Python is installed: install one (Debian and Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }; \
 	PYTHON="$$PYTHON" "$$start" deploy/local/setup.py
 BIN := .venv/bin
+# The images of deploy/docker/Dockerfile that install less than everything.
+IMAGES_WITH_LOCK := gateway parser embedder retriever agent persistence provision all-in-one
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --quiet $(LOCK_ARGS)
 
 ##@ Use
@@ -154,6 +156,9 @@ dashboards: .set-up-dev ## Make Grafana's dashboards of their sources again
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	@for image in $(IMAGES_WITH_LOCK); do \
+		$(LOCK) --group $$image --constraints requirements/runtime.txt --output-file requirements/$$image.txt || exit 1; \
+	done
 	@$(LOCK) --group llm --output-file requirements/llm.txt
 	@$(LOCK) --group tools --output-file requirements/tools.txt
 
