@@ -20,6 +20,7 @@ for service in gateway parser embedder retriever agent persistence; do
     lay_out "$service" "$service"
 done
 lay_out provision cli persistence
+cp -a deploy/docker/make_secrets.py /out/provision/deploy/docker/
 lay_out all-in-one gateway parser embedder retriever agent persistence cli
 cp -a deploy/docker/first_start.py /out/all-in-one/deploy/docker/
 chmod -R u=rwX,go=rX /out

@@ -32,8 +32,8 @@ def show_first_key(data: DataFolder) -> None:
         "",
         f"    RAG_API_KEY={made['key']}",
         "",
-        f"This key opens tenant {made['tenant']} for {', '.join(made['scopes'])} until {made['expires_at']}, and is not",
-        f"shown again. Another one: docker exec CONTAINER rag keys create --data {data.root} --scopes {SCOPES}",
+        f"This key opens tenant {made['tenant']} for {', '.join(made['scopes'])} until {made['expires_at']}.",
+        f"It is not shown again. Another: docker exec CONTAINER rag keys create --data {data.root} --scopes {SCOPES}",
         "",
     )
     sys.stdout.write("\n".join(lines) + "\n")
