@@ -1,4 +1,4 @@
-"""The six services out of their images, with the environment and secrets that Compose gives them, around real servers."""
+"""The six services out of their images, with the environment and secrets of Compose, around real servers."""
 
 import contextlib
 import json

