@@ -82,11 +82,12 @@ class Builder:
         when = ("--build-arg", f"SOURCE_DATE_EPOCH={source.epoch}")
         if self.timestamp_option is not None:
             when = (self.timestamp_option, str(source.epoch))
-        arguments = {"VERSION": VERSION, "REVISION": source.revision, "CREATED": source.created}
-        if base := environment.get("BASE"):
-            arguments["BASE"] = base
         command = [*self.command, "build", *self.build_options, *when]
-        command += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+        # Here and not in the Dockerfile, so that a commit that changes nothing of an image leaves its layers as they are.
+        for name, value in (("revision", source.revision), ("created", source.created)):
+            command += ["--label", f"org.opencontainers.image.{name}={value}"]
+        if base := environment.get("BASE"):
+            command += ["--build-arg", f"BASE={base}"]
         command += [part for name in PASSED_ON if environment.get(name) for part in ("--build-arg", name)]
         command += [
             part

@@ -49,6 +49,14 @@ class Container:
             time.sleep(POLL_SECONDS)
         raise AssertionError(f"{url} says {answer and answer.text}\n{self.output}")
 
+    def wait_until_it_says(self, words: str) -> None:
+        """Return once these words are in its output."""
+        deadline = time.monotonic() + START_SECONDS
+        while words not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            time.sleep(POLL_SECONDS)
+
     def wait(self) -> int:
         """Return the code with which it ends by itself."""
         return self.process.wait(timeout=END_SECONDS)

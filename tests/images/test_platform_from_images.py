@@ -158,7 +158,7 @@ def test_one_container_shows_a_key_once_and_answers_with_it(images: Images, tmp_
     shown = []
     for _ in range(2):
         with images.running("all-in-one", {}, {data: "/data"}, command) as container:
-            container.wait_for(f"http://127.0.0.1:{port}/ready")
+            container.wait_until_it_says("rag is ready")
             shown.append(re.findall(r"RAG_API_KEY=(\S+)", container.output))
             assert httpx.get(f"http://127.0.0.1:{port}/v1/documents").status_code == 401
             headers = {"Authorization": f"Bearer {shown[0][0]}"}
