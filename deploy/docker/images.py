@@ -83,7 +83,7 @@ class Builder:
         if self.timestamp_option is not None:
             when = (self.timestamp_option, str(source.epoch))
         command = [*self.command, "build", *self.build_options, *when]
-        # Here and not in the Dockerfile, so that a commit that changes nothing of an image leaves its layers as they are.
+        # Not in the Dockerfile, so that a commit that changes nothing of an image leaves its layers as they are.
         for name, value in (("revision", source.revision), ("created", source.created)):
             command += ["--label", f"org.opencontainers.image.{name}={value}"]
         if base := environment.get("BASE"):
