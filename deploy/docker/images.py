@@ -143,9 +143,8 @@ def find_builder(environment: Mapping[str, str]) -> Builder:
     )
 
 
-def build(wanted: Sequence[str], builder: Builder, environment: Mapping[str, str]) -> None:
+def build(wanted: Sequence[str], builder: Builder, source: Source, environment: Mapping[str, str]) -> None:
     """Build targets one after the other, showing what the tool says; SetupError when one fails."""
-    source = Source.of(ROOT, environment)
     for target in wanted:
         done = subprocess.run(
             builder.build(target, source, environment),
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str]) -> int:
         if unknown := [name for name in wanted if name not in known]:
             raise SetupError(f"there is no image {unknown[0]!r}; there are {', '.join(known)}")
         builder = find_builder(os.environ)
-        build(wanted, builder, os.environ)
+        build(wanted, builder, Source.of(ROOT, os.environ), os.environ)
     except SetupError as error:
         sys.stderr.write(f"images: {error}\n")
         return 1

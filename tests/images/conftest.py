@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.docker.images import DOCKERFILE, ROOT, Builder, build, find_builder, targets
+from deploy.docker.images import DOCKERFILE, ROOT, Builder, Source, build, find_builder, targets
 from deploy.local.errors import SetupError
 from tests.images.containers import Images
 
@@ -31,8 +31,9 @@ def images(builder: Builder, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     environment = {**os.environ}
     if builder.timestamp_option is not None and not environment.get("BASE"):
         environment["BASE"] = fallback_base(builder)
-    build(targets((ROOT / DOCKERFILE).read_text()), builder, environment)
-    found = Images(builder, tmp_path_factory.mktemp("containers"))
+    source = Source.of(ROOT, environment)
+    build(targets((ROOT / DOCKERFILE).read_text()), builder, source, environment)
+    found = Images(builder, source, tmp_path_factory.mktemp("containers"))
     yield found
     found.close()
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
-from deploy.docker.images import Builder, tag
+from deploy.docker.images import Builder, Source, tag
 
 ASK_SECONDS: Final = 60.0
 START_SECONDS: Final = 60.0
@@ -79,9 +79,10 @@ class Container:
 
 @dataclass
 class Images:
-    """The images that one tool has built; `folder` takes logs."""
+    """The images that one tool has built of one commit; `folder` takes logs."""
 
     builder: Builder
+    source: Source
     folder: Path
     _made: list[str] = field(default_factory=list)
 

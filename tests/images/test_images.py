@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.docker.images import DOCKERFILE, ROOT, Source, targets
+from deploy.docker.images import DOCKERFILE, ROOT, targets
 from shared.version import VERSION
 from tests.images.containers import Images
 from tests.servers import free_port
@@ -25,14 +25,13 @@ def alone(service: str, port: int) -> dict[str, str]:
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_image_says_what_it_is(images: Images, target: str) -> None:
     config = images.config(target)
-    source = Source.of(ROOT, {})
     labels = {name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()}
     told = {name: labels[name] for name in ("title", "version", "revision", "created")}
     assert told == {
         "title": f"rag-{target}",
         "version": VERSION,
-        "revision": source.revision,
-        "created": source.created,
+        "revision": images.source.revision,
+        "created": images.source.created,
     }
     assert config["User"] == "10001:10001"
     assert ("Healthcheck" in config and bool(config["Healthcheck"])) == (target != "provision")

@@ -80,7 +80,7 @@ def test_a_key_is_made_only_for_a_platform_that_asks_for_keys(
     monkeypatch.setenv("RAG_AUTH", mode)
     monkeypatch.setenv("RAG_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(first_start, "show_first_key", lambda data: made.append(data.root))
-    monkeypatch.setattr(first_start.os, "execvp", lambda _program, words: started.append(words))
+    monkeypatch.setattr("os.execvp", lambda _program, words: started.append(words))
     first_start.main(command)
     assert made == ([tmp_path] if makes else [])
     assert started == [command]
