@@ -16,6 +16,8 @@ SET_UP = @start=$$(command -v python3 || command -v python3.13 || command -v pyt
 	{ echo "setup: no Python is installed: install one (Debian and Ubuntu: apt install python3 python3-venv)" >&2; exit 1; }; \
 	PYTHON="$$PYTHON" "$$start" deploy/local/setup.py
 BIN := .venv/bin
+# The images of deploy/docker/Dockerfile that install less than everything.
+IMAGES_WITH_LOCK := gateway parser embedder retriever agent persistence provision all-in-one
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --no-header --no-emit-index-url --python-version 3.11 --quiet $(LOCK_ARGS)
 
 ##@ Use
@@ -34,6 +36,10 @@ setup: .set-up ## Create .venv with the locked dependencies and fetch the models
 run: .set-up ## Run every service on this machine (ARGS="--port 9000")
 	@exec $(BIN)/rag up $(ARGS)
 
+.PHONY: images
+images: .set-up ## Build the container images with Docker or buildah (TARGETS="gateway parser", BASE=python:3.12-slim)
+	@BASE="$(BASE)" exec $(BIN)/python -m deploy.docker.images $(TARGETS)
+
 ##@ Test
 
 .PHONY: test
@@ -51,6 +57,10 @@ test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, so
 test-llm: .set-up-dev ## Ask a small language model in a real llama.cpp server, some 3 minutes (fetches 511 MB once)
 	@$(BIN)/python -m deploy.local.language_model
 	@exec $(BIN)/python -m pytest tests/llm -m llm $(PYTEST_ARGS)
+
+.PHONY: test-images
+test-images: .set-up-dev ## Build every image and run the platform from them, some 15 minutes (needs Docker, or root and buildah)
+	@exec $(BIN)/python -m pytest tests/images -m images $(PYTEST_ARGS)
 
 .PHONY: test-unit
 test-unit: .set-up-dev ## Run the tests that need no server
@@ -102,7 +112,7 @@ bench-telemetry: .set-up-dev ## What traces and metrics cost a search, some 4 mi
 ##@ Check
 
 .PHONY: check
-check: fmt-check lint types imports contracts-check observability-check spell supply ## Run every check below
+check: fmt-check lint lint-images types imports contracts-check observability-check spell supply ## Run every check below
 
 .PHONY: fmt-check
 fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
@@ -111,6 +121,10 @@ fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
 .PHONY: lint
 lint: .set-up-dev ## Lint rules
 	@$(BIN)/ruff check .
+
+.PHONY: lint-images
+lint-images: .set-up-dev ## Lint rules for the Dockerfile (fetches its tool once)
+	@$(BIN)/python -m deploy.docker.lint
 
 .PHONY: types
 types: .set-up-dev ## Types
@@ -154,6 +168,9 @@ dashboards: .set-up-dev ## Make Grafana's dashboards of their sources again
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
+	@for image in $(IMAGES_WITH_LOCK); do \
+		$(LOCK) --group $$image --constraints requirements/runtime.txt --output-file requirements/$$image.txt || exit 1; \
+	done
 	@$(LOCK) --group llm --output-file requirements/llm.txt
 	@$(LOCK) --group tools --output-file requirements/tools.txt
 

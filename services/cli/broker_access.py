@@ -53,13 +53,22 @@ class BrokerLogin:
 
 
 @asynccontextmanager
-async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncIterator[JetStreamContext]:
-    """Connect for the block; CommandError names the address and the cause when that fails."""
+async def jetstream(
+    login: BrokerLogin, *, connect_seconds: float, lost: asyncio.Event | None = None
+) -> AsyncIterator[JetStreamContext]:
+    """Connect for the block; CommandError names the address and the cause when that fails.
+
+    `lost` is set as soon as the connection breaks.
+    """
     address = without_credentials(login.url)
     failures: list[Exception] = []
 
     async def remember(error: Exception) -> None:
         failures.append(error)
+
+    async def break_off() -> None:
+        if lost is not None:
+            lost.set()
 
     client = Client()
     try:
@@ -77,6 +86,7 @@ async def jetstream(login: BrokerLogin, *, connect_seconds: float) -> AsyncItera
                 tls=login.tls,
                 tls_handshake_first=login.tls is not None and login.tls_first,
                 error_cb=remember,
+                disconnected_cb=break_off,
             )
     except (NatsError, OSError, TimeoutError) as error:
         await close(client)

@@ -13,6 +13,9 @@ def provision(
         str | None, typer.Option(metavar="URL", help="Address of the broker (or RAG_NATS_URL).")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit with 1 when something differs.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Stay, and declare everything again after a restart of the broker.")
+    ] = False,
     renew_ingest: Annotated[
         bool,
         typer.Option("--renew-ingest", help="Replace INGEST by a new one with revisions above all before."),
@@ -43,12 +46,14 @@ def provision(
     With --producer or --tool, a user of the broker that `rag up` runs on this machine.
     """
     # Imports the broker's client and the topology, which takes half a second that `rag --help` shall not.
-    from services.cli.topology import apply_topology, check_topology, put_new_ingest
+    from services.cli.topology import apply_topology, check_topology, keep_topology, put_new_ingest
 
     if producer or tool or users_file:
         raise typer.Exit(_users(data, producer or [], tool or [], revoke=revoke, as_file=users_file, as_json=as_json))
     if renew_ingest:
         raise typer.Exit(put_new_ingest(nats_url, force=force, as_json=as_json))
+    if keep:
+        raise typer.Exit(keep_topology(nats_url, as_json=as_json))
     raise typer.Exit((check_topology if check else apply_topology)(nats_url, as_json=as_json))
 
 

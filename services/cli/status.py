@@ -13,7 +13,7 @@ def status(
     url: Url = DEFAULT_URL,
     as_json: Json = False,
 ) -> None:
-    """Show services, what waits in stages, collections, quota used."""
+    """Show services, stages and their backlog, collections, use."""
     # Imports the HTTP client and rich, which takes half a second that `rag --help` shall not.
     from services.cli.overview import show_status, watch_status
 

@@ -1,6 +1,8 @@
 """The declared topology against a broker."""
 
 import asyncio
+import sys
+from typing import Final
 
 from services.cli.broker_access import BrokerLogin, jetstream
 from services.cli.errors import EXIT_FAILURE, CommandError
@@ -9,6 +11,8 @@ from services.cli.terminal import print_json, show
 from shared.messaging.broker import without_credentials
 from shared.messaging.provisioning import drift, messages_in_ingest, provision, renew_ingest
 from shared.settings import PlatformSettings
+
+AGAIN_SECONDS: Final = 1.0
 
 
 def apply_topology(nats_url: str | None, *, as_json: bool) -> int:
@@ -21,6 +25,34 @@ def apply_topology(nats_url: str | None, *, as_json: bool) -> int:
             return await provision(js, replicas=settings.nats_replicas)
 
     _print_changes(asyncio.run(run()), login, as_json=as_json)
+    return 0
+
+
+def keep_topology(nats_url: str | None, *, as_json: bool) -> int:
+    """Make the broker as declared, and again after each loss of the connection, until a signal ends the process.
+
+    A broker that was started again has lost the streams that it keeps in memory. CommandError when the first try fails.
+    """
+    settings = load(PlatformSettings)
+    login = BrokerLogin.of(settings, nats_url or settings.nats_url)
+
+    async def declare_until_lost() -> None:
+        lost = asyncio.Event()
+        async with jetstream(login, connect_seconds=settings.nats_connect_seconds, lost=lost) as js:
+            _print_changes(await provision(js, replicas=settings.nats_replicas), login, as_json=as_json)
+            sys.stdout.flush()
+            await lost.wait()
+
+    async def run() -> None:
+        await declare_until_lost()
+        while True:
+            try:
+                await declare_until_lost()
+            except CommandError as error:
+                sys.stderr.write(f"rag: {error}; trying again\n")
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    asyncio.run(run())
     return 0
 
 

@@ -73,7 +73,7 @@ async def describe(sandbox: Sandbox) -> dict[str, Any]:
 async def start_sandbox(settings: ParserSettings) -> Sandbox:
     """Start the child processes; Misconfigured without the tokenizer that chunks are measured with."""
     try:
-        tokenizer = models.verify(settings.parser_tokenizer, settings.models_dir).tokenizer
+        tokenizer = models.verify_tokenizer(settings.parser_tokenizer, settings.models_dir)
     except models.ModelError as error:
         raise Misconfigured(str(error)) from None
     limits = ChunkingLimits(

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import nats
 import pytest
 
 from services.cli.main import main
-from tests.servers import NatsServer
+from tests.servers import NatsServer, child_environment
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,28 @@ def test_an_empty_broker_gets_everything_once(bare_nats: NatsServer, capsys: pyt
     assert any(line.startswith("stream INGEST: created, its sequence begins at 1") for line in changes)
     assert run(capsys, "--nats-url", bare_nats.url) == (0, [])
     assert run(capsys, "--check", "--nats-url", bare_nats.url) == (0, [])
+
+
+def test_who_stays_declares_again_what_a_restarted_broker_has_lost(bare_nats: NatsServer) -> None:
+    command = [sys.executable, "-m", "services.cli.main", "provision", "--json", "--keep", "--nats-url", bare_nats.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment(), text=True) as process:
+        assert process.stdout is not None
+        try:
+            first = json.loads(process.stdout.readline())["changes"]
+            assert any(line.startswith("stream INGEST: created") for line in first)
+            bare_nats.kill()
+            bare_nats.start()
+            again = json.loads(process.stdout.readline())["changes"]
+        finally:
+            process.terminate()
+    assert any(line.startswith("stream ANSWERS: created") for line in again)
+    assert any(line.startswith("stream QUERIES: created") for line in again)
+    assert not any("INGEST" in line for line in again), "what lies on the disk was not lost"
+
+
+def test_who_stays_ends_when_there_was_no_broker_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["provision", "--keep", "--nats-url", "nats://127.0.0.1:1"]) == 1
+    assert capsys.readouterr().err.startswith("rag: no broker at nats://127.0.0.1:1 (")
 
 
 def test_what_somebody_removed_is_found_and_mended(nats_broker: NatsServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from shared.models import (
     fingerprint,
     locate,
     verify,
+    verify_tokenizer,
 )
 
 ONNX, TOKENIZER = b"weights", b"{}"
@@ -70,6 +71,17 @@ def test_changed_content_of_the_same_size_is_noticed_by_its_hash(models_dir: Pat
     locate("tiny", models_dir, (tiny(),))
     with pytest.raises(ModelCorrupt, match=r"model\.onnx has sha256 \w{64}, not \w{64}: run `make setup`$"):
         verify("tiny", models_dir, (tiny(),))
+
+
+def test_a_tokenizer_is_verified_by_itself_where_the_model_is_not_there(models_dir: Path) -> None:
+    (models_dir / "tiny" / "model.onnx").unlink()
+    assert verify_tokenizer("tiny", models_dir, (tiny(),)) == models_dir / "tiny" / "tokenizer.json"
+    (models_dir / "tiny" / "tokenizer.json").write_bytes(TOKENIZER[::-1])
+    with pytest.raises(ModelCorrupt, match=r"tokenizer\.json has sha256 \w{64}, not \w{64}: run `make setup`$"):
+        verify_tokenizer("tiny", models_dir, (tiny(),))
+    (models_dir / "tiny" / "tokenizer.json").unlink()
+    with pytest.raises(ModelMissing, match=r"tokenizer\.json is missing: run `make setup`$"):
+        verify_tokenizer("tiny", models_dir, (tiny(),))
 
 
 def test_every_error_of_this_module_is_one_line_that_callers_can_catch_as_one(tmp_path: Path) -> None:
