@@ -39,7 +39,16 @@ LONGEST: dict[str, Callable[[Any], float]] = {
     "persistence": lambda s: s.persistence_statement_timeout_seconds,
 }
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "m": 0.001, "": 1}
-SAFE_VOLUMES = {"configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim", "downwardAPI", "csi", "ephemeral"}
+SAFE_VOLUMES = {
+    "configMap",
+    "emptyDir",
+    "projected",
+    "secret",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "csi",
+    "ephemeral",
+}
 
 
 def quantity(text: object) -> float:
@@ -240,7 +249,9 @@ def test_secrets_come_by_key_and_only_to_who_needs_them(manifests: Manifests) ->
                 if re.search(r"(KEY|PASSWORD|SECRET|TOKEN|PEPPER|DSN)$|DATABASE_URL|REDIS_URL", variable["name"]):
                     is_file = str(variable.get("value", "")).startswith("/")
                     assert "secretKeyRef" in source or is_file, (str(pod), variable["name"])
-    text = "".join(str(one.get("data", "")) for one in manifests.of("ConfigMap") if one["metadata"]["name"].startswith("rag-"))
+    text = "".join(
+        str(one.get("data", "")) for one in manifests.of("ConfigMap") if one["metadata"]["name"].startswith("rag-")
+    )
     assert "password" not in text.lower()
     assert manifests.of("Secret") == []
 

@@ -124,7 +124,9 @@ def test_every_file_is_part_of_a_kustomization() -> None:
     lost = []
     for folder in (path.parent for path in KUBERNETES.rglob("kustomization.yaml")):
         listed = json.dumps(yaml.safe_load((folder / "kustomization.yaml").read_text()))
-        lost += [str(path) for path in folder.glob("*.yaml") if path.stem != "kustomization" and path.name not in listed]
+        lost += [
+            str(path) for path in folder.glob("*.yaml") if path.stem != "kustomization" and path.name not in listed
+        ]
     assert lost == []
 
 
@@ -147,7 +149,9 @@ def test_every_image_is_of_one_version(rendered: Renderer, variant: Variant) -> 
 def test_the_prometheus_rule_is_what_the_rule_files_say(rendered: Renderer) -> None:
     assert prometheus_rules.TARGET.read_text() == prometheus_rules.text(), "run: make kubernetes"
     wanted = [
-        group for path in sorted(prometheus_rules.RULES.glob("*.yml")) for group in yaml.safe_load(path.read_text())["groups"]
+        group
+        for path in sorted(prometheus_rules.RULES.glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
     ]
     (rule,) = rendered(PRODUCTION).of("PrometheusRule")
     assert rule["spec"]["groups"] == wanted
