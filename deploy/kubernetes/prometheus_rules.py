@@ -1,4 +1,4 @@
-"""`python -m deploy.kubernetes.prometheus_rules` makes the PrometheusRule of the rules in `observability/prometheus`."""
+"""`python -m deploy.kubernetes.prometheus_rules` makes the PrometheusRule of `observability/prometheus`."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 """`python -m deploy.kubernetes.secrets` prints the Secrets of `secrets.template.yaml` with passwords made now.
 
-Nothing is written to disk: `… | kubectl create -f -` hands them to the cluster, and refuses when they are there already.
+Nothing is written to disk: `… | kubectl create -f -` hands them to the cluster, which refuses those that it has.
 """
 
 import re

@@ -1,5 +1,6 @@
-"""The broker as deploy/kubernetes starts it: real servers with the very files, arguments and passwords of the manifests."""
+"""The broker as deploy/kubernetes starts it: real servers with the files, arguments and passwords of the manifests."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -34,6 +35,13 @@ from tests.unit.deploy.kubernetes.rendered import (
 
 START_SECONDS = 30.0
 POLL_SECONDS = 0.05
+# Nine ports are chosen before anybody listens: now and then a connection of somebody else takes one first.
+STARTS = 3
+TAKEN = "address already in use"
+
+
+class PortTaken(Exception):
+    """Somebody else was there first."""
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +103,22 @@ class Brokers:
     def start(self) -> None:
         """Start all of them and wait until each says that it is healthy."""
         for one in self.servers:
-            one.process = subprocess.Popen(
-                self.command(one), env={**self.environment(one), "PATH": os.environ["PATH"]}, stderr=subprocess.DEVNULL
-            )
+            with self._log(one).open("wb") as log:
+                one.process = subprocess.Popen(
+                    self.command(one), env={**self.environment(one), "PATH": os.environ["PATH"]}, stderr=log
+                )
         deadline = time.monotonic() + START_SECONDS
         while not all(one.is_healthy for one in self.servers):
-            ended = [one.process.poll() for one in self.servers if one.process is not None]
-            assert set(ended) == {None}, f"servers ended: {ended}"
+            for one in self.servers:
+                assert one.process is not None
+                if one.process.poll() is not None:
+                    log_text = self._log(one).read_text()
+                    raise PortTaken if TAKEN in log_text else AssertionError(log_text[-2000:])
             assert time.monotonic() < deadline, f"no healthy cluster after {START_SECONDS:g} s"
             time.sleep(POLL_SECONDS)
+
+    def _log(self, server: Server) -> Path:
+        return self._folder / f"nats-{server.number}.log"
 
     def stop(self) -> None:
         """End them."""
@@ -142,12 +157,27 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 @pytest.fixture
 def brokers(rendered: Renderer, variant: Variant) -> Iterator[Brokers]:
     with tempfile.TemporaryDirectory(prefix="rag-brokers-", dir=quick_disk()) as folder:
-        found = Brokers(rendered(variant), Path(folder), Authority(Path(folder) / "authority"))
+        found = started(rendered(variant), Path(folder))
         try:
-            found.start()
             yield found
         finally:
             found.stop()
+
+
+def started(manifests: Manifests, folder: Path) -> Brokers:
+    """Return the servers of a variant once they are healthy."""
+    authority = Authority(folder / "authority")
+    for _ in range(STARTS):
+        found = Brokers(manifests, folder, authority)
+        try:
+            found.start()
+            return found
+        except PortTaken:
+            found.stop()
+        except BaseException:
+            found.stop()
+            raise
+    raise AssertionError(f"the ports of the servers were taken {STARTS} times")
 
 
 def environment_of(pod: Pod, brokers: Brokers, manifests: Manifests, folder: Path) -> dict[str, str]:
@@ -158,7 +188,7 @@ def environment_of(pod: Pod, brokers: Brokers, manifests: Manifests, folder: Pat
     return found
 
 
-async def test_the_topology_job_provisions_it_and_every_service_finds_it_as_declared(
+def test_the_topology_job_provisions_it_and_every_service_finds_it_as_declared(
     rendered: Renderer, variant: Variant, brokers: Brokers, tmp_path: Path
 ) -> None:
     manifests = rendered(variant)
@@ -166,9 +196,19 @@ async def test_the_topology_job_provisions_it_and_every_service_finds_it_as_decl
     for name, source in (("tls.crt", certificate.cert), ("tls.key", certificate.key), ("ca.crt", brokers.authority.ca)):
         (tmp_path / name).write_bytes(source.read_bytes())
     job = next(pod for pod in manifests.pods() if str(pod) == "Job/topology")
-    environment = environment_of(job, brokers, manifests, tmp_path)
-    program, *arguments = job.containers[0]["command"]
-    done = subprocess.run(
+    provisioned = run_as_pod(job, environment_of(job, brokers, manifests, tmp_path))
+    assert provisioned.returncode == 0, provisioned.stdout + provisioned.stderr
+    for pod in manifests.services():
+        assert asyncio.run(differences(environment_of(pod, brokers, manifests, tmp_path))) == [], pod
+    for one in brokers.servers[1:]:
+        cluster = httpx.get(f"http://127.0.0.1:{one.monitor}/varz", trust_env=False).json()["cluster"]
+        assert cluster.get("tls_required", False) == ("nats-tls" in variant.components)
+
+
+def run_as_pod(pod: Pod, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the command of a pod's container with the program of this checkout."""
+    program, *arguments = pod.containers[0]["command"]
+    return subprocess.run(
         [str(Path(sys.executable).parent / program), *arguments],
         env={**environment, "PATH": os.environ["PATH"]},
         capture_output=True,
@@ -176,16 +216,14 @@ async def test_the_topology_job_provisions_it_and_every_service_finds_it_as_decl
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for pod in manifests.services():
-        with only(environment_of(pod, brokers, manifests, tmp_path)):
-            settings = PlatformSettings()
-        login = BrokerLogin.of(settings, settings.nats_url)
-        async with jetstream(login, connect_seconds=10) as js:
-            assert await drift(js, replicas=settings.nats_replicas) == [], pod
-    for one in brokers.servers[1:]:
-        cluster = httpx.get(f"http://127.0.0.1:{one.monitor}/varz", trust_env=False).json()["cluster"]
-        assert cluster.get("tls_required", False) == ("nats-tls" in variant.components)
+
+
+async def differences(environment: dict[str, str]) -> list[str]:
+    """Return what a service with this environment has against the broker's streams, as its user sees them."""
+    with only(environment):
+        settings = PlatformSettings()
+    async with jetstream(BrokerLogin.of(settings, settings.nats_url), connect_seconds=10) as js:
+        return await drift(js, replicas=settings.nats_replicas)
 
 
 def test_a_server_of_the_cluster_does_not_start_without_the_password_of_its_routes(
