@@ -246,7 +246,7 @@ def test_its_disk_holds_what_streams_and_buckets_may_and_its_memory_the_rest(
     on_disk = sum(one.max_bytes for one in STREAMS if one.storage is Storage.FILE) + UPLOADS.max_bytes
     (claim,) = stateful["volumeClaimTemplates"]
     assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) > on_disk
-    in_memory = sum(one.max_bytes for one in (*STREAMS, AGENT_STEPS) if one.storage is Storage.MEMORY)
+    in_memory = sum(one.max_bytes for one in STREAMS if one.storage is Storage.MEMORY) + AGENT_STEPS.max_bytes
     (container,) = stateful["template"]["spec"]["containers"]
     limit = _bytes(container["resources"]["limits"]["memory"])
     goal = _bytes(_value(container, "GOMEMLIMIT").removesuffix("B"))

@@ -93,7 +93,7 @@ def _callers(pod: Pod, policies: list[Json]) -> Iterator[tuple[str, int]]:
     """Yield who may call a pod from beyond the namespace."""
     for rule in _rules(pod, policies, "Ingress") or []:
         for port in rule["ports"]:
-            number = pod.ports.get(port["port"], port["port"]) if isinstance(port["port"], str) else port["port"]
+            number: int = pod.ports.get(port["port"], 0) if isinstance(port["port"], str) else port["port"]
             if "from" not in rule:
                 yield ANYBODY, number
             for peer in rule.get("from", []):

@@ -18,6 +18,7 @@ from deploy.kubernetes.secrets import filled_in
 from deploy.local.errors import SetupError
 from deploy.local.progress import Progress
 from services.agent.settings import AgentSettings
+from services.cli.settings import LauncherSettings
 from services.embedder.settings import EmbedderSettings
 from services.gateway.settings import GatewaySettings
 from services.parser.settings import ParserSettings
@@ -39,6 +40,7 @@ SETTINGS: dict[str, type[PlatformSettings]] = {
     "agent": AgentSettings,
     "persistence": PersistenceSettings,
     "topology": PlatformSettings,
+    "first-key": LauncherSettings,
 }
 # One of each of these, and of the rest any.
 CHOICES = (
@@ -221,6 +223,13 @@ class Renderer:
         if variant not in self._done:
             self._done[variant] = self._render(kubectl, variant)
         return self._done[variant]
+
+    def folder(self, name: str) -> Manifests:
+        """Return what a folder beside the overlays applies."""
+        if isinstance(kubectl := _kubectl(), str):
+            pytest.skip(kubectl)
+        text = render(kubectl, self._root / "deploy" / "kubernetes" / name)
+        return Manifests(Variant(name), tuple(yaml.load_all(text, Loader=yaml.CSafeLoader)))
 
     def _render(self, kubectl: Path, variant: Variant) -> Manifests:
         overlays = self._root / "deploy" / "kubernetes" / "overlays"

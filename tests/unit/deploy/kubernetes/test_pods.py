@@ -12,6 +12,7 @@ from contracts.retrieval import REINDEX_STEP_SECONDS
 from deploy.kubernetes.secrets import RANDOM, TEMPLATE, YOURS, filled_in
 from shared.ending import CLOSING_SECONDS
 from shared.health import health_routes
+from tests.unit.deploy.kubernetes.edges import DNS, PRIVATE, Edge, allowed
 from tests.unit.deploy.kubernetes.rendered import (
     EVERYTHING,
     HPA,
@@ -28,6 +29,7 @@ from tests.unit.deploy.kubernetes.rendered import (
     Variant,
 )
 
+README = (KUBERNETES / "README.md").read_text()
 VARIANTS = [LOCAL, PRODUCTION, EVERYTHING]
 # The service with the longest name for it: what one piece of work may take, in seconds, by the service's own settings.
 LONGEST: dict[str, Callable[[Any], float]] = {
@@ -275,8 +277,8 @@ def test_every_password_of_the_broker_goes_to_its_user_alone(manifests: Manifest
 
 def test_the_template_holds_every_secret_that_a_pod_asks_for_and_no_other(rendered: Renderer) -> None:
     asked: set[tuple[str, str]] = set()
-    for variant in (LOCAL, EVERYTHING):
-        asked |= set(_secret_keys(rendered(variant)))
+    for manifests in (rendered(LOCAL), rendered(EVERYTHING), rendered.folder("first-key")):
+        asked |= set(_secret_keys(manifests))
     documents, missing = filled_in()
     held = {(one["metadata"]["name"], key) for one in documents for key in one["stringData"]}
     held |= {("rag-secrets", key) for key in missing}
@@ -303,6 +305,34 @@ def test_the_template_holds_no_secret_and_every_run_makes_others() -> None:
     for one, other in zip(first, second, strict=True):
         assert all(one["stringData"][key] != other["stringData"][key] for key in one["stringData"])
         assert all(re.search(r"p[0-9a-f]{48}", value) for value in one["stringData"].values())
+
+
+def test_the_job_of_the_first_key_is_as_confined_as_the_rest_and_finds_the_database(rendered: Renderer) -> None:
+    manifests = rendered.folder("first-key")
+    (pod,) = manifests.pods()
+    assert against_the_restricted_profile(pod) == []
+    environment = manifests.environment(pod)
+    assert set(environment) == {"RAG_DATABASE_URL", "RAG_KEY_PEPPER"}
+    settings: Any = manifests.settings(pod)
+    assert settings.has_sql_server
+    assert settings.key_pepper == environment["RAG_KEY_PEPPER"]
+    reached = allowed(Manifests(LOCAL, (*rendered(LOCAL).objects, *manifests.objects)))
+    assert Edge("first-key", "postgres", 5432) in reached
+    assert {edge.target for edge in reached if edge.source == "first-key"} == {"postgres", DNS, PRIVATE}
+
+
+def test_the_readme_tells_how_long_each_service_may_take_to_end(rendered: Renderer) -> None:
+    told = set(re.findall(r"^\| ([a-z]+) \| .* \| (\d+) s \| (\d+) s \|$", README, re.MULTILINE))
+    assert told == {
+        (pod.app, f"{rendered(LOCAL).settings(pod).drain_seconds:g}", str(pod.spec["terminationGracePeriodSeconds"]))
+        for pod in rendered(LOCAL).services()
+    }
+
+
+def test_what_belongs_to_the_broker_can_be_applied_by_its_label(rendered: Renderer) -> None:
+    manifests = rendered(PRODUCTION)
+    mine = [one["kind"] for one in manifests.objects if one["metadata"].get("labels", {}).get(NAME) == "nats"]
+    assert sorted(mine) == ["ConfigMap", "PodDisruptionBudget", "Service", "Service", "ServiceAccount", "StatefulSet"]
 
 
 def test_the_broker_on_one_machine_gets_its_streams_again_by_the_very_same_job(rendered: Renderer) -> None:

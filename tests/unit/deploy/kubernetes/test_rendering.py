@@ -89,6 +89,12 @@ def assert_complete(manifests: Manifests) -> None:
     assert [one["metadata"]["name"] for one in manifests.objects if len(json.dumps(one)) > 256 * 1024] == []
 
 
+def test_the_first_key_is_made_by_objects_of_known_kinds(rendered: Renderer) -> None:
+    manifests = rendered.folder("first-key")
+    assert [problem for one in manifests.objects for problem in problems(one)] == []
+    assert_complete(manifests)
+
+
 def test_a_misspelt_field_and_an_unknown_kind_are_found(rendered: Renderer) -> None:
     """A schema that allows everything would let every other test of this file pass."""
     for kind, place, field in (

@@ -13,6 +13,7 @@ from tests.telemetry.registry import names_in, registry
 from tests.unit.deploy.kubernetes.rendered import (
     COMPONENT,
     HPA,
+    KUBERNETES,
     NAME,
     PART_OF,
     PRODUCTION,
@@ -71,6 +72,14 @@ def test_what_people_wait_for_never_goes_below_two_and_queues_go_down_to_nothing
         assert spec["fallback"]["behavior"] == "currentReplicasIfHigher", "an outage of Prometheus must take none away"
         assert spec["maxReplicaCount"] > spec["minReplicaCount"]
         assert spec["pollingInterval"] <= (5 if name in INTERACTIVE - {"gateway"} else 15)
+
+
+def test_the_readme_tells_how_few_and_how_many_there_may_be(manifests: Manifests) -> None:
+    text = (KUBERNETES / "README.md").read_text()
+    told = {
+        one[0]: (int(one[1]), int(one[2])) for one in re.findall(r"^\| ([a-z-]+) \| (\d+)\u2013(\d+) \|", text, re.MULTILINE)
+    }
+    assert told == {name: (spec["minReplicaCount"], spec["maxReplicaCount"]) for name, spec, _ in scalers(manifests)}
 
 
 def test_queues_are_declared_ones_and_each_is_followed_by_who_works_on_it(manifests: Manifests) -> None:
