@@ -131,7 +131,7 @@ observability-check: .set-up-dev ## Alerts, runbooks and dashboards (promtool an
 .PHONY: kubernetes-check
 kubernetes-check: .set-up-dev ## Manifests for Kubernetes: they render, and say what the code says (fetches kubectl once)
 	@$(BIN)/python -m deploy.kubernetes.kubectl
-	@$(BIN)/python -m pytest tests/unit/deploy/kubernetes -q -rs --no-header
+	@$(BIN)/python -m pytest tests/unit/deploy/kubernetes -m "not llm" -q -rs --no-header
 
 spell: .set-up-dev ## Spelling
 	@$(BIN)/codespell

@@ -31,15 +31,17 @@ SCHEMAS = KUBERNETES / "schemas"
 CUSTOM = ("scaledobject", "servicemonitor", "prometheusrule")
 # The namespace itself.
 OF_THE_CLUSTER = {"Namespace"}
-VARIANTS = [
-    *(Variant(overlay) for overlay in OVERLAYS),
-    *(
-        Variant(overlay, (component,))
-        for overlay in OVERLAYS
-        for component in COMPONENTS
-        if component not in Variant(overlay).components
-    ),
-    EVERYTHING,
+# What the overlays leave out, all at once.
+THE_REST = [
+    Variant("local", ("nats-cluster", "postgres-managed", "redis-managed", "qdrant-managed", "monitoring")),
+    Variant("production", ("nats-single", "postgres-single", "redis-single", "qdrant-single", "autoscaling-hpa")),
+]
+# Each by itself: `make kubernetes-check` renders these as well.
+ONE_BY_ONE = [
+    Variant(overlay, (component,))
+    for overlay in OVERLAYS
+    for component in COMPONENTS
+    if component not in Variant(overlay).components
 ]
 
 
@@ -66,17 +68,26 @@ def problems(one: Json) -> list[str]:
     return [f"{where}: {error.json_path}: {error.message[:200]}" for error in validator.iter_errors(one)]
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_every_overlay_renders_with_every_component_into_objects_of_known_kinds(
-    rendered: Renderer, variant: Variant
-) -> None:
-    manifests = rendered(variant)
+@pytest.mark.parametrize("variant", [LOCAL, PRODUCTION, EVERYTHING, *THE_REST], ids=str)
+def test_overlays_render_with_all_components_into_objects_of_known_kinds(rendered: Renderer, variant: Variant) -> None:
+    assert_known_and_complete(rendered(variant))
+
+
+def test_no_component_is_left_out_of_what_is_rendered_every_time() -> None:
+    assert {one for variant in (LOCAL, PRODUCTION, EVERYTHING, *THE_REST) for one in variant.components} == {
+        *COMPONENTS
+    }
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("variant", ONE_BY_ONE, ids=str)
+def test_every_overlay_renders_with_every_component_by_itself(rendered: Renderer, variant: Variant) -> None:
+    assert_known_and_complete(rendered(variant))
+
+
+def assert_known_and_complete(manifests: Manifests) -> None:
+    """Objects are of known kinds with known fields, in the namespace, there once, and small enough to be applied."""
     assert [problem for one in manifests.objects for problem in problems(one)] == []
-    assert_complete(manifests)
-
-
-def assert_complete(manifests: Manifests) -> None:
-    """Every object is in the namespace, there once, and small enough to be applied by anybody."""
     homeless = [
         one["metadata"]["name"]
         for one in manifests.objects
@@ -90,9 +101,7 @@ def assert_complete(manifests: Manifests) -> None:
 
 
 def test_the_first_key_is_made_by_objects_of_known_kinds(rendered: Renderer) -> None:
-    manifests = rendered.folder("first-key")
-    assert [problem for one in manifests.objects for problem in problems(one)] == []
-    assert_complete(manifests)
+    assert_known_and_complete(rendered.folder("first-key"))
 
 
 def test_a_misspelt_field_and_an_unknown_kind_are_found(rendered: Renderer) -> None:

@@ -77,7 +77,8 @@ def test_what_people_wait_for_never_goes_below_two_and_queues_go_down_to_nothing
 def test_the_readme_tells_how_few_and_how_many_there_may_be(manifests: Manifests) -> None:
     text = (KUBERNETES / "README.md").read_text()
     told = {
-        one[0]: (int(one[1]), int(one[2])) for one in re.findall(r"^\| ([a-z-]+) \| (\d+)\u2013(\d+) \|", text, re.MULTILINE)
+        one[0]: (int(one[1]), int(one[2]))
+        for one in re.findall(r"^\| ([a-z-]+) \| (\d+)\u2013(\d+) \|", text, re.MULTILINE)
     }
     assert told == {name: (spec["minReplicaCount"], spec["maxReplicaCount"]) for name, spec, _ in scalers(manifests)}
 
