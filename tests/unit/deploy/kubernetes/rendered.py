@@ -231,6 +231,19 @@ class Renderer:
         text = render(kubectl, self._root / "deploy" / "kubernetes" / name)
         return Manifests(Variant(name), tuple(yaml.load_all(text, Loader=yaml.CSafeLoader)))
 
+    def overlay(self, name: str, *parts: Json, **files: str) -> Manifests:
+        """Return what an overlay beside the others applies that is made of `parts` and of files."""
+        folder = self._root / "deploy" / "kubernetes" / "overlays" / name
+        folder.mkdir()
+        kustomization: Json = {}
+        for part in parts:
+            for key, value in part.items():
+                kustomization[key] = [*kustomization.get(key, []), *value]
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+        for stem, text in files.items():
+            (folder / f"{stem}.conf").write_text(text)
+        return self.folder(f"overlays/{name}")
+
     def _render(self, kubectl: Path, variant: Variant) -> Manifests:
         overlays = self._root / "deploy" / "kubernetes" / "overlays"
         target = overlays / variant.overlay

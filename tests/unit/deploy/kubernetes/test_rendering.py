@@ -12,6 +12,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from contracts.broker_users import password_variable, users_file
+from contracts.permissions import producer_user
 from deploy.kubernetes import prometheus_rules
 from tests.unit.deploy.kubernetes.rendered import (
     COMPONENTS,
@@ -132,6 +134,21 @@ def test_the_readme_s_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
     assert len(targets) >= 3
     assert [target for target in targets if not (KUBERNETES / target).exists()] == []
+
+
+def test_what_the_readme_says_to_put_into_an_overlay_has_its_effect(rendered: Renderer) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (KUBERNETES / "README.md").read_text(), re.DOTALL)
+    users = users_file([producer_user("acme")])
+    parts = [{"resources": ["../production"]}, *(yaml.safe_load(block) for block in blocks)]
+    manifests = rendered.overlay("yours", *parts, users=users)
+    assert [problem for one in manifests.objects for problem in problems(one)] == []
+    (config,) = (one for one in manifests.of("ConfigMap") if one["metadata"]["name"].startswith("nats-config"))
+    assert config["data"]["users.conf"] == users
+    assert {"nats.conf", "cluster.conf"} <= set(config["data"])
+    (nats,) = (pod for pod in manifests.pods() if pod.app == "nats")
+    variables = {one["name"]: one["valueFrom"] for one in nats.containers[0]["env"] if "valueFrom" in one}
+    assert variables[password_variable(producer_user("acme"))]["secretKeyRef"]["name"] == "rag-broker"
+    assert manifests.settings(next(iter(manifests.services()))).log_level == "debug"
 
 
 def test_every_file_is_part_of_a_kustomization() -> None:
