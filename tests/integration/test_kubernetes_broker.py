@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contracts.topology import AGENT_STEPS, STREAMS, UPLOADS, Storage
+from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS, Storage
 from services.cli.broker_access import BrokerLogin, jetstream
 from services.cli.broker_config import server_binary
 from shared.messaging.provisioning import drift
@@ -58,6 +58,11 @@ class Server:
     monitor: int
     route: int
     process: subprocess.Popen[bytes] | None = None
+
+    def look(self, path: str) -> Json:
+        """Return what the server's monitoring says."""
+        found: Json = httpx.get(f"http://127.0.0.1:{self.monitor}/{path}", trust_env=False).json()
+        return found
 
     @property
     def is_healthy(self) -> bool:
@@ -201,8 +206,25 @@ def test_the_topology_job_provisions_it_and_every_service_finds_it_as_declared(
     for pod in manifests.services():
         assert asyncio.run(differences(environment_of(pod, brokers, manifests, tmp_path))) == [], pod
     for one in brokers.servers[1:]:
-        cluster = httpx.get(f"http://127.0.0.1:{one.monitor}/varz", trust_env=False).json()["cluster"]
-        assert cluster.get("tls_required", False) == ("nats-tls" in variant.components)
+        about = one.look("varz")
+        assert about["cluster"].get("tls_required", False) == ("nats-tls" in variant.components)
+        # KEDA then asks the servers by their names, which the headless service has.
+        assert about.get("connect_urls", []) == []
+    assert figures_of(brokers.servers) == {(one.stream, one.name) for one in CONSUMERS}
+
+
+def figures_of(servers: list[Server]) -> set[tuple[str, str]]:
+    """Return the consumers whose figures a scaler finds at the server that leads them, as KEDA asks for them."""
+    found = set()
+    for one in servers:
+        name = one.look("varz")["server_name"]
+        for account in one.look("jsz?acc=$G&consumers=true&config=true")["account_details"]:
+            for stream in account["stream_detail"]:
+                for consumer in stream.get("consumer_detail") or []:
+                    assert {"num_pending", "num_ack_pending"} <= set(consumer)
+                    if len(servers) == 1 or consumer["cluster"]["leader"] == name:
+                        found.add((stream["name"], consumer["name"]))
+    return found
 
 
 def run_as_pod(pod: Pod, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
