@@ -65,7 +65,7 @@ def declared(manifests: Manifests) -> list[Edge]:
 def _of_settings(pod: Pod, manifests: Manifests) -> list[Edge]:
     settings: Any = manifests.settings(pod)
     addresses = [str(value) for name in CONNECTS if (value := getattr(settings, name, None))]
-    # Spans of the job are too few to be worth a way.
+    # A command sends no spans.
     if pod.app == "topology":
         addresses.remove(settings.otlp_endpoint)
     if pod.app == "embedder" and settings.embedding_url:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from contracts.topology import CONSUMERS, Consumer
-from contracts.traffic import CONSUMED_BY
+from contracts.traffic import CONSUMED_BY, TRAFFIC
+from deploy.kubernetes import prometheus_rules
 from tests.telemetry.registry import names_in, registry
 from tests.unit.deploy.kubernetes.rendered import (
     COMPONENT,
@@ -140,6 +141,10 @@ def test_metrics_are_in_the_registry_with_the_labels_that_they_are_asked_for(man
         assert 'job="rag"' in query
         assert set(re.findall(r'service="([a-z]+)"', query)) <= {pod.app}
         assert set(re.findall(r'consumer="([a-z-]+)"', query)) <= {consumer.name for consumer in CONSUMERS}
+        subjects = {row.subject for row in TRAFFIC if pod.app in row.answers}
+        assert set(re.findall(r'subject="([^"]+)"', query)) <= subjects
+        # The routes that the objectives ask for, by queries that are tried on a real platform.
+        assert all(route in prometheus_rules.text() for route in re.findall(r'http_route="[^"]+"', query))
         assert float(trigger["metadata"]["threshold"]) > 0
         # A time is the same however many replicas there are: it must not be divided by their number.
         assert (trigger["metricType"] == "Value") == query.startswith("histogram_quantile"), pod
