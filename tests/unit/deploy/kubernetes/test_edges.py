@@ -94,6 +94,11 @@ def _edges_to(pod: Pod, addresses: str, manifests: Manifests) -> list[Edge]:
     return found
 
 
+def test_a_pod_that_no_other_policy_knows_may_do_nothing(rendered: Renderer) -> None:
+    spec = rendered(LOCAL).named("NetworkPolicy", "nothing-by-default")["spec"]
+    assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
 def test_every_service_that_has_traffic_on_the_broker_reaches_it(rendered: Renderer) -> None:
     talking = {service for row in TRAFFIC for service in (*row.sends, *row.hears, *row.answers)}
     reaching = {edge.source for edge in allowed(rendered(LOCAL)) if (edge.target, edge.port) == ("nats", 4222)}
