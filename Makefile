@@ -112,7 +112,7 @@ bench-telemetry: .set-up-dev ## What traces and metrics cost a search, some 4 mi
 ##@ Check
 
 .PHONY: check
-check: fmt-check lint lint-images types imports contracts-check observability-check spell supply ## Run every check below
+check: fmt-check lint lint-images types imports contracts-check observability-check kubernetes-check spell supply ## Run every check below
 
 .PHONY: fmt-check
 fmt-check: .set-up-dev ## Formatting (mend with `make fix`)
@@ -142,6 +142,11 @@ contracts-check: .set-up-dev ## Generated contract files are up to date (mend wi
 observability-check: .set-up-dev ## Alerts, runbooks and dashboards (promtool and amtool are Debian's prometheus and prometheus-alertmanager)
 	@$(BIN)/python -m pytest tests/observability --ignore tests/observability/test_panels.py -q -rs --no-header
 
+.PHONY: kubernetes-check
+kubernetes-check: .set-up-dev ## Manifests for Kubernetes: they render, and say what the code says (fetches kubectl once)
+	@$(BIN)/python -m deploy.kubernetes.kubectl
+	@$(BIN)/python -m pytest tests/unit/deploy/kubernetes -m "not llm" -q -rs --no-header
+
 spell: .set-up-dev ## Spelling
 	@$(BIN)/codespell
 
@@ -163,6 +168,10 @@ contracts: .set-up-dev ## Regenerate the contract files from the code
 .PHONY: dashboards
 dashboards: .set-up-dev ## Make Grafana's dashboards of their sources again
 	@$(BIN)/python -m observability.grafana.generate
+
+.PHONY: kubernetes
+kubernetes: .set-up-dev ## Make the PrometheusRule of the alerts again
+	@$(BIN)/python -m deploy.kubernetes.prometheus_rules
 
 .PHONY: lock
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
