@@ -14,12 +14,13 @@ const MODES = [
 export function composer({ onask, onstop }) {
   const kept = JSON.parse(localStorage.getItem(KEPT) ?? "{}");
   const field = h("textarea", { rows: "1", maxlength: MAX_CHARACTERS, placeholder: "Ask your documents", "aria-label": "Question", enterkeyhint: "send", oninput: grow, onkeydown: key });
-  const where = h("select", { "aria-label": "Collection", onchange: keep }, h("option", { value: "" }, "All collections"));
+  const where = h("select", { "aria-label": "Collection", onchange: keep }, h("option", { value: "" }, "Everywhere"));
   const modes = h("fieldset", { class: "segments", onchange: keep }, h("legend", { class: "visually-hidden" }, "Mode"),
     MODES.map(([value, label, title]) => h("label", { title }, h("input", { type: "radio", name: "mode", value, checked: value === (kept.mode ?? "rag") }), label)));
   const send = h("button", { class: "primary icon-only", "aria-label": "Ask", title: "Ask (Enter)" }, icon("send"));
   const stop = h("button", { type: "button", class: "stop", hidden: true, onclick: onstop }, icon("stop"), "Stop");
-  const node = h("form", { class: "composer card", onsubmit: submit }, field, h("div", { class: "row" }, where, modes, h("span", { class: "grow" }), stop, send));
+  const form = h("form", { class: "composer card", onsubmit: submit }, field, h("div", { class: "row" }, where, modes, h("span", { class: "grow" }), stop, send));
+  const node = h("div", { class: "ask-foot" }, form);
   let isBusy = false;
 
   function grow() {
@@ -31,7 +32,7 @@ export function composer({ onask, onstop }) {
     // While an input method composes, Enter takes its suggestion.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
-    node.requestSubmit();
+    form.requestSubmit();
   }
 
   function submit(event) {
@@ -44,7 +45,7 @@ export function composer({ onask, onstop }) {
   }
 
   function choice() {
-    return { collection: where.value || null, mode: node.querySelector("[name=mode]:checked").value };
+    return { collection: where.value || null, mode: form.querySelector("[name=mode]:checked").value };
   }
 
   function keep() {
@@ -53,7 +54,7 @@ export function composer({ onask, onstop }) {
 
   function collections(items) {
     const wanted = where.value || kept.collection;
-    replace(where, h("option", { value: "" }, "All collections"), items.map((item) => h("option", { value: item.name }, item.name)));
+    replace(where, h("option", { value: "" }, "Everywhere"), items.map((item) => h("option", { value: item.name }, item.name)));
     where.value = items.some((item) => item.name === wanted) ? wanted : "";
   }
 

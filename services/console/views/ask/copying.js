@@ -1,6 +1,7 @@
 // An answer as Markdown, for elsewhere.
 
-import { placeOf } from "../../lib/passages.js";
+import { placeIn } from "./places.js";
+
 
 /** Return question, answer and the sources that it names. */
 export function asMarkdown({ question, text, citations, status }) {
@@ -12,7 +13,7 @@ export function asMarkdown({ question, text, citations, status }) {
 function source(citation) {
   const name = inline(citation.title ?? citation.document_id);
   const linked = /^https?:\/\/[^\s<>]+$/i.test(citation.uri ?? "") ? `[${name}](<${citation.uri}>)` : `${name} (${inline(citation.document_id)})`;
-  const place = placeOf(citation);
+  const place = placeIn(citation);
   return `${linked}${place ? `, ${inline(place)}` : ""}: “${citation.quote.trim().replace(/\s+/g, " ")}”`;
 }
 

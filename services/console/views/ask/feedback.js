@@ -49,6 +49,8 @@ export function feedback(turn) {
       h("label", {}, turn.rating === "up" ? "What was good? (optional)" : "What was wrong? (optional)", field),
       h("div", { class: "row" }, h("button", { class: "primary" }, "Send the comment"), h("button", { type: "button", class: "quiet", onclick: close }, "No comment"))));
     below.hidden = false;
+    field.focus({ preventScroll: true });
+    below.scrollIntoView({ block: "nearest" });
   }
 
   return { thumbs: [...buttons, said], below };

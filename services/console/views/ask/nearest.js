@@ -3,7 +3,7 @@
 import { post } from "../../lib/api.js";
 import { load } from "../../lib/dialogs.js";
 import { h } from "../../lib/dom.js";
-import { placeOf } from "../../lib/passages.js";
+import { placeIn } from "./places.js";
 
 const SHOWN = 4;
 const EXCERPT_CHARACTERS = 220;
@@ -22,7 +22,7 @@ function shown(hits, onopen) {
     h("ul", { class: "nearest-list" }, hits.map((hit) => h("li", {},
       h("button", { class: "hit", onclick: () => onopen(hit) },
         h("span", { class: "hit-title" }, hit.title ?? hit.document_id),
-        placeOf(hit) && h("span", { class: "small soft" }, placeOf(hit)),
+        placeIn(hit) && h("span", { class: "small soft" }, placeIn(hit)),
         h("span", { class: "hit-text" }, excerpt(hit.text)))))),
   ];
 }

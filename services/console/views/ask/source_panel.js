@@ -4,7 +4,8 @@ import { get } from "../../lib/api.js";
 import { load } from "../../lib/dialogs.js";
 import { h, replace } from "../../lib/dom.js";
 import { icon } from "../../lib/icons.js";
-import { passages, placeOf } from "../../lib/passages.js";
+import { passages } from "../../lib/passages.js";
+import { placeIn } from "./places.js";
 
 const NARROW = matchMedia("(max-width: 1000px)");
 const NEIGHBOURS = 2;
@@ -38,12 +39,11 @@ export function sourcePanel() {
 
   function open(source, label) {
     waitsFor = null;
-    show(label, source.title ?? source.document_id);
+    show([label, placeIn(source)].filter(Boolean).join(" · "), source.title ?? source.document_id);
     const signal = calls.signal;
     const text = h("div", { class: "source-text" });
     replace(body,
-      h("div", { class: "source-where small soft" }, placeOf(source)),
-      h("div", { class: "row small" },
+      h("div", { class: "row small source-links" },
         h("a", { href: addressOf(source) }, "Open the whole document"),
         /^https?:/i.test(source.uri ?? "") && h("a", { href: source.uri, target: "_blank", rel: "noopener noreferrer nofollow" }, icon("external"), "Original")),
       text);

@@ -52,23 +52,23 @@ function tool({ tool: name, arguments: given, result, failed, duration_ms: ms })
 }
 
 function llm({ result, duration_ms: ms }) {
-  return line("The model ", result, h("span", { class: "soft small step-time" }, duration(ms)));
+  return line(["The model ", result], h("span", { class: "soft small step-time" }, duration(ms)));
 }
 
 function budget({ budget: name, result }) {
-  return line(h("span", { class: "badge warn" }, `${name} spent`), " ", result);
+  return line([h("span", { class: "badge warn" }, `${name} spent`), " ", result]);
 }
 
 function rewritten({ question }) {
-  return line("Understood as: ", h("q", {}, question));
+  return line(["Understood as: ", h("q", {}, question)]);
 }
 
 function notRewritten({ code }) {
-  return line("Taken word for word: what was said before could not be used ", h("code", {}, code));
+  return line(["Taken word for word: what was said before could not be used ", h("code", {}, code)]);
 }
 
 function other(step) {
-  return line(h("code", {}, step.kind), " ", step.result ?? "");
+  return line([h("code", {}, step.kind), " ", step.result ?? ""]);
 }
 
 function retrieval(hits) {
@@ -78,6 +78,6 @@ function retrieval(hits) {
     h("ul", {}, [...titles].map(([id, title]) => h("li", {}, h("a", { href: `#/documents/${encodeURIComponent(id)}` }, title)))));
 }
 
-function line(...children) {
-  return h("div", { class: "step-line" }, h("span", { class: "grow" }, children));
+function line(words, time = null) {
+  return h("div", { class: "step-line" }, h("span", { class: "grow" }, words), time);
 }

@@ -4,11 +4,11 @@ import { problemBox, toast } from "../../lib/dialogs.js";
 import { h, replace } from "../../lib/dom.js";
 import { duration } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
-import { placeOf } from "../../lib/passages.js";
 import { patch } from "./cited_text.js";
 import { asMarkdown, copy } from "./copying.js";
 import { feedback } from "./feedback.js";
 import { nearest } from "./nearest.js";
+import { placeIn } from "./places.js";
 import { stepList } from "./steps.js";
 
 const NO_CITATIONS = new Map();
@@ -56,7 +56,7 @@ export function turnView(turn, { makeText, signal, onretry, onsource, onhit }) {
       turn.status === "stopped" && h("p", { class: "note" }, icon("stop"), "You stopped this answer. What was written so far stays here until you leave."),
       turn.problem && problemBox(turn.problem, onretry),
       turn.shortened && h("p", { class: "note" }, "Too long to be kept in full: its sources or its end are missing."),
-      answer && !turn.answered && [h("p", { class: "note" }, icon("search"), "Your documents do not answer this. Other words, or another collection, may find more."), nearest(turn, onhit, signal)],
+      answer && !turn.answered && [h("p", { class: "note" }, icon("search"), "No passage answers this. Other words, another collection, or the agent may find more."), nearest(turn, onhit, signal)],
       turn.citations?.length > 0 && sources(turn.citations, onsource),
       h("div", { class: "row turn-foot" },
         turn.text && h("button", { class: "quiet small", onclick: copied }, icon("copy"), "Copy"),
@@ -108,5 +108,5 @@ function sources(citations, onsource) {
     h("button", { class: "source-link", onclick: () => onsource(citation.n) },
       h("span", { class: "cite-number" }, String(citation.n)),
       h("span", { class: "ellipsis" }, citation.title ?? citation.document_id),
-      placeOf(citation) && h("span", { class: "small soft ellipsis" }, placeOf(citation))))));
+      placeIn(citation) && h("span", { class: "small soft ellipsis" }, placeIn(citation))))));
 }
