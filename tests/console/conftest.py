@@ -9,9 +9,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.console.browsing import VIEWPORT, chromium, opened_page
 from tests.platform_process import RunningPlatform, running_platform
+from tests.scripted_llm import ScriptedLlm, scripted_llm
 
 # The machine may do other things beside.
 PATIENCE_MS = 15_000
+MAX_WAITING_PER_CALLER = 4
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,34 @@ def page(browser: Browser, platform: RunningPlatform) -> Iterator[Page]:
     """A fresh page whose addresses are those of the shared platform."""
     with opened_page(browser, platform.url, viewport=VIEWPORT) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[ScriptedLlm]:
+    """The language model of the platform that talks."""
+    with scripted_llm() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def talking_platform(tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedLlm) -> Iterator[RunningPlatform]:
+    """A running platform whose answers a test writes."""
+    settings = {"RAG_LLM_BASE_URL": scripted.url, "RAG_GATEWAY_MAX_WAITING_PER_CALLER": str(MAX_WAITING_PER_CALLER)}
+    with running_platform(tmp_path_factory.mktemp("talking"), **settings) as running:
+        yield running
+
+
+@pytest.fixture
+def llm(scripted: ScriptedLlm) -> Iterator[ScriptedLlm]:
+    """The language model, without a script of an earlier test."""
+    scripted.script.clear()
+    scripted.requests.clear()
+    yield scripted
+    assert not scripted.script, "the language model was not asked as often as the test has answers"
+
+
+@pytest.fixture
+def talking_api(talking_platform: RunningPlatform) -> Iterator[httpx.Client]:
+    """A client of the gateway of the platform that talks."""
+    with httpx.Client(base_url=talking_platform.url, timeout=90) as client:
+        yield client
