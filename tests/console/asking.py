@@ -28,7 +28,8 @@ The lamp is checked every Monday. The lens is cleaned with rain water.
 def bring(api: httpx.Client, text: str = HANDBOOK, **fields: Any) -> dict[str, Any]:
     """Index a document in a collection of its own and return its fields."""
     name = f"ask-{uuid.uuid4().hex[:12]}"
-    document = {"id": name, "collection": name, "title": "Handbook of Lindby", "text": text, **fields}
+    document = {"id": name, "collection": name, "title": "Handbook of Lindby", "text": text}
+    document |= {"media_type": "text/markdown", **fields}
     reply = api.post("/v1/documents", params={"wait_s": 60}, json={"documents": [document]})
     assert reply.status_code == 202, reply.text
     assert reply.json()["documents"][0]["status"] == "indexed", reply.text
