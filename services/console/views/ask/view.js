@@ -1,7 +1,7 @@
 // Ask: questions and their answers, with the places in the documents that they come from.
 
 import { get } from "../../lib/api.js";
-import { dialog, load } from "../../lib/dialogs.js";
+import { advice, dialog, load, toast } from "../../lib/dialogs.js";
 import { h, replace } from "../../lib/dom.js";
 import { icon } from "../../lib/icons.js";
 import { run, stopped } from "./asking.js";
@@ -204,6 +204,10 @@ class AskView {
     this.leave();
     this.ended.abort();
   }
+}
+
+function unlessAborted(problem) {
+  if (problem.name !== "AbortError") toast(advice(problem), { bad: true });
 }
 
 async function turnsOf(id, signal) {
