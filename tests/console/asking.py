@@ -1,5 +1,6 @@
 """Asking questions in the console, of documents that a test has brought."""
 
+import json
 import threading
 import uuid
 from typing import Any
@@ -34,6 +35,11 @@ def bring(api: httpx.Client, text: str = HANDBOOK, **fields: Any) -> dict[str, A
     assert reply.status_code == 202, reply.text
     assert reply.json()["documents"][0]["status"] == "indexed", reply.text
     return document
+
+
+def sign_in(page: Page, key: str) -> None:
+    """Have the page hold a key before it asks for one."""
+    page.add_init_script(f"sessionStorage.setItem('rag.key', {json.dumps(key)})")
 
 
 def new_talk(page: Page, collection: str | None = None, mode: str = "Answer") -> None:

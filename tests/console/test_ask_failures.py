@@ -10,7 +10,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console.asking import BUILT, ask, bring, ended, held, new_talk
+from tests.console.asking import BUILT, ask, bring, ended, held, new_talk, sign_in
 from tests.console.browsing import VIEWPORT, opened_page
 from tests.console.conftest import MAX_WAITING_PER_CALLER
 from tests.platform_process import RunningPlatform, wait_until
@@ -24,8 +24,9 @@ BROKEN_LINE = ("net::ERR", "Failed to load resource")
 
 
 @contextmanager
-def console(browser: Browser, platform: RunningPlatform, *expected: str, url: str | None = None) -> Iterator[Page]:
-    with opened_page(browser, url or platform.url, viewport=VIEWPORT, expected=expected) as page:
+def console(browser: Browser, url: str, key: str, *expected: str) -> Iterator[Page]:
+    with opened_page(browser, url, viewport=VIEWPORT, expected=expected) as page:
+        sign_in(page, key)
         yield page
 
 
@@ -36,7 +37,7 @@ def process_of(platform: RunningPlatform, word: str) -> psutil.Process:
 
 
 def test_a_line_that_breaks_in_the_middle_of_an_answer_loses_and_repeats_nothing(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
     reply, go_on = held(WORDS, after=5)
@@ -45,7 +46,7 @@ def test_a_line_that_breaks_in_the_middle_of_an_answer_loses_and_repeats_nothing
     assert gateway.port is not None
     with proxy_in_thread(gateway.port) as proxy:
         address = f"http://127.0.0.1:{proxy.port}"
-        with console(browser, talking_platform, *BROKEN_LINE, url=address) as page:
+        with console(browser, address, key, *BROKEN_LINE) as page:
             new_talk(page, document["collection"])
             turn = ask(page, WHO)
             expect(turn.locator(".prose")).to_have_text("Greta Holm built the lighthouse")
@@ -57,14 +58,15 @@ def test_a_line_that_breaks_in_the_middle_of_an_answer_loses_and_repeats_nothing
     assert len(llm.requests) == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.extended
+@pytest.mark.timeout(150)
 def test_an_agent_that_is_killed_while_it_writes_is_followed_by_one_that_goes_on(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
     first, _ = held(WORDS, after=5)
     llm.script.extend([first, Reply(text=WORDS)])
-    with console(browser, talking_platform) as page:
+    with console(browser, talking_platform.url, key) as page:
         new_talk(page, document["collection"])
         turn = ask(page, WHO)
         expect(turn.locator(".prose")).to_have_text("Greta Holm built the lighthouse")
@@ -75,12 +77,12 @@ def test_an_agent_that_is_killed_while_it_writes_is_followed_by_one_that_goes_on
 
 
 def test_a_broker_that_is_away_is_told_in_words_and_the_question_can_be_asked_again(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
     llm.script.append(Reply(text=WORDS))
     broker = process_of(talking_platform, "nats-server")
-    with console(browser, talking_platform, "status of 503") as page:
+    with console(browser, talking_platform.url, key, "status of 503") as page:
         new_talk(page, document["collection"])
         broker.send_signal(signal.SIGSTOP)
         try:
@@ -95,12 +97,12 @@ def test_a_broker_that_is_away_is_told_in_words_and_the_question_can_be_asked_ag
 
 
 def test_too_many_questions_at_a_time_are_told_in_words(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
     reply, go_on = held(WORDS, after=1)
     llm.default = lambda _request: reply
-    with console(browser, talking_platform, "status of 429") as page:
+    with console(browser, talking_platform.url, key, "status of 429") as page:
         new_talk(page, document["collection"])
         with ThreadPoolExecutor(MAX_WAITING_PER_CALLER) as pool:
             try:
@@ -119,11 +121,11 @@ def test_too_many_questions_at_a_time_are_told_in_words(
 
 
 def test_a_source_that_has_changed_or_gone_says_so_and_shows_what_was_quoted(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
     llm.script.append(Reply(text="Greta Holm built the lighthouse of Lindby [1]."))
-    with console(browser, talking_platform, "status of 404") as page:
+    with console(browser, talking_platform.url, key, "status of 404") as page:
         new_talk(page, document["collection"])
         turn = ended(ask(page, WHO))
         reply = talking_api.post(
@@ -135,7 +137,7 @@ def test_a_source_that_has_changed_or_gone_says_so_and_shows_what_was_quoted(
         expect(panel).to_contain_text("The document has changed since this was written")
         expect(panel.get_by_role("blockquote")).to_have_text(BUILT)
         page.keyboard.press("Escape")
-        assert talking_api.delete(f"/v1/documents/{document['id']}").status_code == 200
+        assert talking_api.delete(f"/v1/documents/{document['id']}").status_code == 202
         turn.locator(".prose").get_by_role("button").click()
         expect(panel).to_contain_text("The document is not there any more")
 
@@ -150,7 +152,7 @@ HOSTILE = (
 
 
 def test_hostile_documents_questions_tools_and_answers_are_text(
-    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, llm: ScriptedLlm
+    browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     quote = f"Greta {HOSTILE} built the lighthouse of Lindby."
     document = bring(
@@ -167,7 +169,7 @@ def test_hostile_documents_questions_tools_and_answers_are_text(
             Reply(text=f"Greta built the lighthouse of Lindby [1]. {HOSTILE} [1](javascript:window.canary=1)"),
         ]
     )
-    with console(browser, talking_platform) as page:
+    with console(browser, talking_platform.url, key) as page:
         strangers: list[str] = []
         page.on("request", lambda request: strangers.append(request.url) if "x.example" in request.url else None)
         new_talk(page, document["collection"], "Agent")
