@@ -125,7 +125,7 @@ def test_a_source_that_has_changed_or_gone_says_so_and_shows_what_was_quoted(
 ) -> None:
     document = bring(talking_api)
     llm.script.append(Reply(text="Greta Holm built the lighthouse of Lindby [1]."))
-    with console(browser, talking_platform.url, key, "status of 404") as page:
+    with console(browser, talking_platform.url, key) as page:
         new_talk(page, document["collection"])
         turn = ended(ask(page, WHO))
         reply = talking_api.post(
@@ -162,7 +162,7 @@ def test_hostile_documents_questions_tools_and_answers_are_text(
         uri="javascript:window.canary=1",
         metadata={"note": HOSTILE},
     )
-    calls = (("search_documents", {"query": f"lighthouse {HOSTILE}"}), (f"tool{HOSTILE}", {HOSTILE: HOSTILE}))
+    calls = (("search_documents", {"query": f"lighthouse of Lindby {HOSTILE[:90]}"}), (f"tool{HOSTILE}", {HOSTILE: HOSTILE}))
     llm.script.extend(
         [
             Reply(tool_calls=calls),
@@ -194,7 +194,7 @@ def test_hostile_documents_questions_tools_and_answers_are_text(
         )
 
         assert page.evaluate("typeof window.canary") == "undefined"
-        made = "#main :is(script, img, iframe, style, math, form form, [onerror], [onload], [href^=javascript])"
+        made = ".turn :is(script, img, iframe, style, math, form, [onerror], [onload], [href^=javascript], [style])"
         assert page.locator(made).count() == 0
         assert page.locator("[id=main]").count() == 1
         assert strangers == []

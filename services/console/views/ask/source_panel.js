@@ -97,7 +97,7 @@ async function chunksAround(source, signal) {
     if (problem.status !== 404) throw problem;
     return { chunks: [], next: null, gone: "deleted" };
   }
-  return { chunks: [], next: null, gone: "changed" };
+  return { chunks: [], next: null, gone: chunks.length ? "changed" : "deleted" };
 }
 
 function around(chunks, place, next) {
