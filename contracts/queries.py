@@ -54,7 +54,7 @@ class StillListening(Message):
 
 
 class Citation(Message):
-    """Where a claim comes from; `quote` is a verbatim part of the cited chunk, `ordinal` is its place in the document."""
+    """Where a claim comes from; `quote` is a verbatim part of the chunk, `ordinal` the chunk's place."""
 
     n: int = Field(ge=1, le=MAX_COUNT)
     document_id: str

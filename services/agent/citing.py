@@ -81,10 +81,7 @@ class CitedText:
     @property
     def citations(self) -> list[Citation]:
         """Return the citations in the order of their numbers; each quote is verbatim from its chunk."""
-        return [
-            citation_of(one.number, one.passage, one.candidates[0].sentence.text)
-            for one in self._cited
-        ]
+        return [citation_of(one.number, one.passage, one.candidates[0].sentence.text) for one in self._cited]
 
     def _show(self, text: str) -> str:
         self.text += text

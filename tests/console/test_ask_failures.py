@@ -162,7 +162,10 @@ def test_hostile_documents_questions_tools_and_answers_are_text(
         uri="javascript:window.canary=1",
         metadata={"note": HOSTILE},
     )
-    calls = (("search_documents", {"query": f"lighthouse of Lindby {HOSTILE[:90]}"}), (f"tool{HOSTILE}", {HOSTILE: HOSTILE}))
+    calls = (
+        ("search_documents", {"query": f"lighthouse of Lindby {HOSTILE[:90]}"}),
+        (f"tool{HOSTILE}", {HOSTILE: HOSTILE}),
+    )
     llm.script.extend(
         [
             Reply(tool_calls=calls),
@@ -183,7 +186,10 @@ def test_hostile_documents_questions_tools_and_answers_are_text(
         for step in turn.locator(".step summary").all():
             step.click()
         expect(turn).to_contain_text("<script>window.canary=1</script>")
-        turn.locator("button.cite").first.click()
+        answer = turn.locator(".prose")
+        expect(answer).to_contain_text('<img src=x onerror="window.canary=1"><svg onload="window.canary=1"></svg>')
+        expect(answer).to_contain_text("<style>body{display:none}</style>")
+        answer.get_by_role("button").first.click()
         panel = page.get_by_role("dialog")
         expect(panel.get_by_label("Cited passage")).to_contain_text("built the lighthouse of Lindby.")
         expect(panel.get_by_role("link", name="Original")).to_have_count(0)
