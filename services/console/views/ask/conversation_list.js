@@ -7,14 +7,18 @@ import { ago, counted } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
 
 const PAGE = 40;
+// A turn that could not be recorded at once is in the list somewhat later.
+const LATER_MS = [1000, 3000, 10_000];
 
-/** Return `{node, refresh(), current(id)}`; `ondeleted(id)` is called when one is gone. */
+/** Return `{node, refresh(wanted), holds(id), current(id)}`; `wanted` is one that must be in it, `ondeleted(id)` hears of one that is gone. */
 export function conversationList({ ondeleted, onnew, onchoose = () => {} }, signal) {
   const list = h("ul", { class: "talks" });
   const more = h("div");
   const box = h("div", {}, h("p", { class: "row soft" }, h("span", { class: "spinner" }), "Loading"));
   const node = h("div", { class: "talks-box" }, h("a", { class: "button new", href: "#/ask", onclick: begin }, icon("plus"), "New conversation"), box);
   let open = null;
+  let timer = 0;
+  signal.addEventListener("abort", () => clearTimeout(timer));
 
   function begin() {
     // No address changes where this one is open already.
@@ -22,13 +26,19 @@ export function conversationList({ ondeleted, onnew, onchoose = () => {} }, sign
     onchoose();
   }
 
-  function refresh() {
+  async function refresh(wanted = null, looks = 0) {
+    clearTimeout(timer);
     // What is shown stays until there is something newer.
-    return list.isConnected ? page(null).catch(failed) : load(box, () => page(null), () => [list, more]);
+    await (list.isConnected ? page(null).catch(failed) : load(box, () => page(null), () => [list, more]));
+    if (wanted !== null && !holds(wanted) && looks < LATER_MS.length && !signal.aborted) timer = setTimeout(() => refresh(wanted, looks + 1), LATER_MS[looks]);
+  }
+
+  function holds(id) {
+    return list.querySelector(`[data-id="${CSS.escape(id)}"]`) !== null;
   }
 
   function failed(problem) {
-    if (problem.name !== "AbortError") replace(box, problemBox(problem, refresh));
+    if (problem.name !== "AbortError") replace(box, problemBox(problem, () => refresh()));
   }
 
   async function page(cursor) {
@@ -71,5 +81,5 @@ export function conversationList({ ondeleted, onnew, onchoose = () => {} }, sign
     }
   }
 
-  return { node, refresh, current };
+  return { node, refresh, holds, current };
 }

@@ -81,7 +81,9 @@ class AskView {
 
   async read(id, signal) {
     await load(this.thread, () => turnsOf(id, signal), (turns) => turns.map((turn) => this.shown(pastTurn(turn), signal).node));
-    if (!signal.aborted) this.toEnd();
+    if (signal.aborted) return;
+    this.toEnd();
+    if (!this.list.holds(id)) this.list.refresh(id);
   }
 
   /** Go on reading the answer that a reload, or a look at another view, has interrupted. */
@@ -153,7 +155,7 @@ class AskView {
       history.replaceState(null, "", `#/ask/${encodeURIComponent(turn.conversationId)}`);
       this.list.current(turn.conversationId);
     }
-    this.list.refresh();
+    this.list.refresh(turn.conversationId);
   }
 
   retry(shown, signal) {
