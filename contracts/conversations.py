@@ -108,7 +108,7 @@ class ConversationQuery(Message):
 
 
 class TurnView(Message):
-    """A turn as a reader sees it."""
+    """A turn as a reader sees it, with what was said of its answer last."""
 
     query_id: str
     question: str
@@ -120,6 +120,8 @@ class TurnView(Message):
     trace_id: str | None = None
     asked_at: datetime
     answered_at: datetime
+    rating: Rating | None = None
+    comment: str | None = None
 
 
 class ConversationContent(ConversationView):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from contracts.documents import CollectionName
-from contracts.messages import MAX_COUNT, Message, Revision, now
+from contracts.messages import MAX_COUNT, Count, Message, Revision, now
 
 AnswerEventType = Literal["accepted", "step", "retrieval", "delta", "citations", "done", "error"]
 TERMINAL_EVENTS: frozenset[str] = frozenset({"done", "error"})
@@ -54,7 +54,7 @@ class StillListening(Message):
 
 
 class Citation(Message):
-    """Where a claim comes from; `quote` is a verbatim part of the cited chunk."""
+    """Where a claim comes from; `quote` is a verbatim part of the chunk, `ordinal` the chunk's place."""
 
     n: int = Field(ge=1, le=MAX_COUNT)
     document_id: str
@@ -62,6 +62,9 @@ class Citation(Message):
     title: str | None = None
     uri: str | None = None
     quote: str
+    ordinal: Count | None = None
+    page: int | None = None
+    heading_path: list[str] = Field(default_factory=list)
 
 
 class AnswerEvent(Message):

@@ -23,7 +23,7 @@ class Reply:
 
     `text` is streamed in `pieces` (words by default). `cut_after` pieces the connection breaks; `garbage` takes the
     place of the body; `pause` comes before the first piece, `gap` before every other one, `linger` behind the last one,
-    before the stream ends. Without `finish` it just ends.
+    before the stream ends. Without `finish` it just ends. `hold` is waited for behind `hold_after` pieces.
     """
 
     text: str = ""
@@ -35,6 +35,8 @@ class Reply:
     pause: float = 0.0
     gap: float = 0.0
     linger: float = 0.0
+    hold_after: int = 0
+    hold: threading.Event | None = None
     cut_after: int | None = None
     garbage: bytes | None = None
     finish: str | None = "stop"
@@ -106,6 +108,8 @@ class ScriptedLlm:
                     return
                 if number and reply.gap:
                     await asyncio.wait([gone], timeout=reply.gap)
+                if number == reply.hold_after and reply.hold is not None:
+                    await _held(reply.hold, gone)
                 if gone.done():
                     self.abandoned += 1
                     raise ConnectionResetError
@@ -118,6 +122,12 @@ class ScriptedLlm:
             await writer.drain()
         finally:
             gone.cancel()
+
+
+async def _held(hold: threading.Event, gone: "asyncio.Task[bytes]") -> None:
+    """Wait for an event of another thread, or until the caller has gone."""
+    while not (hold.is_set() or gone.done()):
+        await asyncio.wait([gone], timeout=0.01)
 
 
 async def _send(writer: asyncio.StreamWriter, status: int, headers: dict[str, str], body: bytes) -> None:

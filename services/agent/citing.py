@@ -11,6 +11,7 @@ from contracts.queries import Citation
 from contracts.retrieval import RetrievedChunk
 from services.agent.evidence import COVERAGE_WEIGHT
 from services.agent.markers import Marker, MarkerReader
+from services.agent.sources import citation_of
 from services.agent.support import MAX_COMPARED_SENTENCES, Support, claim_before, closest, supports
 
 
@@ -80,17 +81,7 @@ class CitedText:
     @property
     def citations(self) -> list[Citation]:
         """Return the citations in the order of their numbers; each quote is verbatim from its chunk."""
-        return [
-            Citation(
-                n=one.number,
-                document_id=one.passage.document_id,
-                chunk_id=one.passage.chunk_id,
-                title=one.passage.title,
-                uri=one.passage.uri,
-                quote=one.candidates[0].sentence.text,
-            )
-            for one in self._cited
-        ]
+        return [citation_of(one.number, one.passage, one.candidates[0].sentence.text) for one in self._cited]
 
     def _show(self, text: str) -> str:
         self.text += text

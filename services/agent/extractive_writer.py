@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from contracts.queries import Answer, AskQuestion, Citation
+from contracts.queries import Answer, AskQuestion
 from contracts.retrieval import RetrieveReply
 from services.agent.calibration import calibration_of
 from services.agent.events import AnswerEvents
 from services.agent.extractive import Candidate, candidates, select
 from services.agent.patience import Ask
 from services.agent.retrieving import vectors
+from services.agent.sources import citation_of
 from services.agent.writer import nothing_found
 
 
@@ -45,17 +46,5 @@ class ExtractiveWriter:
 
 def _answer(chosen: Sequence[Candidate]) -> Answer:
     sentences = [f"{' '.join(candidate.sentence.text.split())} [{n}]" for n, candidate in enumerate(chosen, 1)]
-    citations = [_citation(n, candidate) for n, candidate in enumerate(chosen, 1)]
+    citations = [citation_of(n, candidate.chunk, candidate.sentence.text) for n, candidate in enumerate(chosen, 1)]
     return Answer(answer=" ".join(sentences), answered=True, citations=citations)
-
-
-def _citation(n: int, candidate: Candidate) -> Citation:
-    chunk = candidate.chunk
-    return Citation(
-        n=n,
-        document_id=chunk.document_id,
-        chunk_id=chunk.chunk_id,
-        title=chunk.title,
-        uri=chunk.uri,
-        quote=candidate.sentence.text,
-    )

@@ -136,7 +136,7 @@ class SearchBody(Message):
 
 
 class Hit(Message):
-    """A chunk that was found; scores are comparable within one answer only."""
+    """A chunk that was found, `ordinal` its place in the document; scores are comparable within one answer only."""
 
     document_id: DocumentId
     chunk_id: str
@@ -147,6 +147,7 @@ class Hit(Message):
     score: float
     metadata: Metadata
     heading_path: list[str]
+    ordinal: int
     page: int | None = None
 
 

@@ -28,6 +28,7 @@ def hit_of(chunk: RetrievedChunk) -> dict[str, Any]:
         "score": chunk.score,
         "metadata": chunk.metadata,
         "heading_path": chunk.heading_path,
+        "ordinal": chunk.ordinal,
     }
     if chunk.page is not None:
         hit["page"] = chunk.page

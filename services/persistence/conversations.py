@@ -46,6 +46,10 @@ MAX_PAST_CHARACTERS: Final = 2_000
 
 _TALK = CONVERSATIONS.c
 _TURN = CONVERSATION_TURNS.c
+_SAID = FEEDBACK.c
+_RATED_TURNS = select(CONVERSATION_TURNS, _SAID.rating, _SAID.comment).outerjoin(
+    FEEDBACK, (_SAID.tenant == _TURN.tenant) & (_SAID.query_id == _TURN.query_id)
+)
 _LOCK = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("key"), literal_column("0"))))
 
 
@@ -129,7 +133,7 @@ def content(connection: Connection, query: ConversationQuery, max_bytes: int) ->
     found = connection.execute(select(CONVERSATIONS).where(_is(query.tenant, query.conversation_id))).first()
     if found is None:
         raise no_conversation(query.conversation_id)
-    statement = select(CONVERSATION_TURNS).where(_of(query.tenant, query.conversation_id))
+    statement = _RATED_TURNS.where(_of(query.tenant, query.conversation_id))
     if query.cursor is not None:
         statement = statement.where(tuple_(_TURN.asked_at, _TURN.query_id) > _place(query.cursor))
     rows = connection.execute(statement.order_by(_TURN.asked_at, _TURN.query_id).limit(query.limit + 1)).all()

@@ -112,9 +112,20 @@ def test_a_turn_is_read_as_it_was_kept(database: Database) -> None:
     (one,) = found.turns
     assert (found.id, found.title, found.turn_count) == ("c1", "Question 1?", 1)
     assert (found.created_at, found.updated_at) == (one.asked_at, one.answered_at)
-    assert one.model_dump() == turn(1, stand_alone="Question one of all?").model_dump(
+    assert one.model_dump(exclude={"rating", "comment"}) == turn(1, stand_alone="Question one of all?").model_dump(
         exclude={"tenant", "conversation_id", "version"}
     )
+
+
+def test_a_turn_is_read_with_what_was_said_of_its_answer_last(database: Database) -> None:
+    run(
+        database,
+        *(keep(turn(number, tenant=tenant)) for number in (1, 2) for tenant in (TENANT, "other")),
+        rating("up", at=1, conversation_id="c1"),
+        rating("down", at=2, conversation_id="c1", comment="No."),
+    )
+    assert [(one.rating, one.comment) for one in content(database).turns] == [("down", "No."), (None, None)]
+    assert [one.rating for one in content(database, tenant="other").turns] == [None, None]
 
 
 def test_turns_end_the_same_in_whatever_order_and_however_often_they_come(database: Database) -> None:

@@ -36,7 +36,7 @@ def done(answer: Answer, sequence: int = 3) -> AnswerEvent:
 
 async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
     stand.retriever.hits = [
-        chunk(title="Water", uri="https://x/y", metadata={"year": 2026}, page=3, heading_path=("Boiling",)),
+        chunk(title="Water", uri="https://x/y", metadata={"year": 2026}, page=3, heading_path=("Boiling",), ordinal=7),
         chunk("b"),
     ]
     query = {"query": "boiling", "collection": "c", "top_k": 5, "filter": {"year": {"gte": 2020}}, "more": 1}
@@ -53,6 +53,7 @@ async def test_a_search_returns_the_hits_of_the_retriever(stand: Stand) -> None:
         "score": 0.5,
         "metadata": {"year": 2026},
         "heading_path": ["Boiling"],
+        "ordinal": 7,
         "page": 3,
     }
     assert "page" not in found["hits"][1]

@@ -1,6 +1,6 @@
 // Markdown of answers and documents as nodes. What it may contain is listed; all else, whatever it is, stays out.
 
-import { marked } from "../vendor/marked.esm.js";
+import { Marked } from "../vendor/marked.esm.js";
 import "../vendor/purify.min.js";
 
 const { DOMPurify } = globalThis;
@@ -13,12 +13,27 @@ const ALLOWED = {
   RETURN_DOM_FRAGMENT: true,
 };
 
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+// HTML within Markdown is shown as it is written; an image, which would come from wherever the text says, is its words.
+const READER = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: {
+    html: ({ text, block }) => (block ? `<p>${escaped(text.trim())}</p>` : escaped(text)),
+    image: ({ text }) => escaped(text),
+  },
+});
+
 /** Return a fragment; links open elsewhere and tell that page nothing of this one. */
 export function markdown(text) {
-  const fragment = DOMPurify.sanitize(marked.parse(text, { gfm: true, breaks: true, async: false }), ALLOWED);
+  const fragment = DOMPurify.sanitize(READER.parse(text), ALLOWED);
   for (const link of fragment.querySelectorAll("a")) {
     link.target = "_blank";
     link.rel = "noopener noreferrer nofollow";
   }
   return fragment;
+}
+
+function escaped(text) {
+  return text.replace(/[&<>"']/g, (character) => ESCAPES[character]);
 }

@@ -16,7 +16,8 @@ export function passages(chunks, { chunkId = null, quote = null } = {}) {
   });
 }
 
-function placeOf({ heading_path: headings, page }) {
+/** Return the headings above a passage and its page in words, "" for neither. */
+export function placeOf({ heading_path: headings = [], page = null }) {
   return [...headings, page === null ? null : `page ${page}`].filter(Boolean).join(" › ");
 }
 

@@ -26,6 +26,14 @@ def test_a_marker_becomes_the_sentence_that_supports_the_claim_before_it() -> No
     assert (second.n, second.document_id, second.quote) == (2, "bakery", "The bakery of Lindby closes on Mondays.")
 
 
+def test_a_citation_tells_where_in_its_document_the_passage_stands() -> None:
+    place = {"ordinal": 4, "page": 12, "heading_path": ("Harbour", "History")}
+    cited = CitedText([PASSAGES[0].model_copy(update=place)])
+    cited.feed("The lighthouse was built by Greta Holm [1]. ")
+    (found,) = cited.citations
+    assert (found.ordinal, found.page, found.heading_path) == (4, 12, ["Harbour", "History"])
+
+
 def test_numbers_count_in_the_order_of_reading_and_each_has_one_quote() -> None:
     cited = write(
         "Adults pay 7 crowns [3]. Bread leaves the oven at five [2]. The bakery closes on Mondays [2]. "
