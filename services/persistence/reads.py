@@ -108,6 +108,11 @@ def _list_statement(query: DocumentListQuery) -> Select[Any]:
     statement = statement.where(columns.status.in_(wanted))
     if query.collection is not None:
         statement = statement.where(columns.collection == _storable(query.collection))
+    if query.title is not None:
+        shown = func.coalesce(columns.title, columns.document_id)
+        statement = statement.where(shown.icontains(query.title, autoescape=True))
+    if query.ids is not None:
+        statement = statement.where(columns.document_id.in_(query.ids))
     if query.cursor is not None:
         statement = statement.where(columns.document_id > read_cursor(query.cursor))
     # One more than asked for tells whether there is another page.

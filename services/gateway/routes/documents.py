@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from contracts.documents import FETCH_URLS, CollectionName, DocumentId
-from contracts.reads import DocumentListQuery, DocumentStatus, DocumentView
+from contracts.reads import MAX_NAMED_DOCUMENTS, DocumentListQuery, DocumentStatus, DocumentView, TitlePart
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
@@ -82,11 +82,15 @@ async def list_documents(
     gateway: GatewayOf,
     collection: CollectionName | None = None,
     status: DocumentStatus | None = None,
+    title: Annotated[TitlePart | None, Query(description="Part of the title, or of the id of one without.")] = None,
+    named: Annotated[list[DocumentId] | None, Query(alias="id", max_length=MAX_NAMED_DOCUMENTS)] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
     cursor: Annotated[str | None, Query(max_length=1024)] = None,
 ) -> Response:
     """Return a page of documents, ordered by id."""
-    query = DocumentListQuery(tenant=tenant, collection=collection, status=status, limit=limit, cursor=cursor)
+    query = DocumentListQuery(
+        tenant=tenant, collection=collection, status=status, title=title, ids=named, limit=limit, cursor=cursor
+    )
     return message_reply(await gateway.reads.documents(query))
 
 
