@@ -99,7 +99,7 @@ class CollectionDeleteReceipt(Message):
 
 
 class Documents(Message):
-    """A page of documents, ordered by id."""
+    """A page of documents."""
 
     items: list[DocumentView]
     next_cursor: str | None

@@ -4,8 +4,9 @@ import { get, post } from "../../lib/api.js";
 import { load, problemBox, toast } from "../../lib/dialogs.js";
 import { h, replace } from "../../lib/dom.js";
 import { events } from "../../lib/events.js";
-import { count, counted, moment } from "../../lib/format.js";
+import { ago, count, counted, moment } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
+import { listAddress } from "./addresses.js";
 import { passagesShown } from "./passages_shown.js";
 import { reasonOf } from "./reasons.js";
 import { nameOf, statusBadge, STATUSES } from "./rows.js";
@@ -22,6 +23,7 @@ export function mountDocument(main, route, { caller, uploads, deletions, back })
   const text = passagesShown(id, signal);
   const head = h("div", { class: "view-head" });
   const state = h("div", { class: "stack", "aria-live": "polite" });
+  const line = h("p", { class: "row soft" });
   const facts = h("dl", { class: "facts" });
   const box = h("div", { class: "document" });
   const file = h("input", { type: "file", hidden: true, "aria-label": "File that replaces it", onchange: () => replaceWith(file.files[0]) });
@@ -47,7 +49,7 @@ export function mountDocument(main, route, { caller, uploads, deletions, back })
 
   function whole(found) {
     draw(found);
-    return [head, state, h("details", { class: "card more-facts", open: true }, h("summary", {}, "About it"), facts), h("h2", {}, "Text as it is searched"), text.node, file];
+    return [head, line, state, h("details", { class: "card" }, h("summary", {}, "Details"), facts), h("h2", {}, "Text as it is searched"), text.node, file];
   }
 
   function draw(found) {
@@ -63,10 +65,9 @@ export function mountDocument(main, route, { caller, uploads, deletions, back })
   }
 
   function drawFacts() {
+    const collection = h("a", { href: listAddress({ collection: view.collection }) }, view.collection);
+    replace(line, statusBadge(view.status), h("span", {}, "in ", collection), h("span", {}, chunksOf(view)), h("span", {}, `updated ${ago(view.updated_at)}`));
     const rows = [
-      ["Status", statusBadge(view.status)],
-      ["Collection", h("a", { href: `#/documents?${new URLSearchParams({ collection: view.collection })}` }, view.collection)],
-      ["Chunks", chunksOf(view)],
       ["Updated", moment(view.updated_at)],
       ["Added", moment(view.created_at)],
       ["Address", view.uri && linked(view.uri)],
@@ -174,7 +175,7 @@ function pause(ms, signal) {
 }
 
 function chunksOf({ chunks: { total, indexed } }) {
-  return total === indexed ? count(indexed) : `${count(indexed)} of ${counted(total, "chunk")} indexed`;
+  return total === indexed ? counted(indexed, "chunk") : `${count(indexed)} of ${counted(total, "chunk")}`;
 }
 
 function replacingLine({ state, progress, path, words }) {

@@ -30,18 +30,21 @@ export function documentList({ mayDelete, deletions, empty }) {
   const chosen = h("div", { class: "chosen row", hidden: true, role: "group", "aria-label": "Selected documents" });
   const nothing = h("div", { hidden: true });
   const more = h("button", { hidden: true, onclick: () => loadMore() }, "Show more");
-  const node = h("div", { class: "list" }, chosen, table, nothing, h("div", { class: "row more" }, more));
+  const waiting = h("p", { class: "row soft" }, h("span", { class: "spinner" }), "Loading");
+  const node = h("div", { class: "list" }, waiting, chosen, table, nothing, h("div", { class: "row more" }, more));
   table.hidden = true;
 
   async function page(parameters, signal) {
-    return get("v1/documents", { ...filters, ...parameters }, { signal });
+    return get("v1/documents", { ...filters, order: "newest", ...parameters }, { signal });
   }
 
   async function show(next, signal) {
     const mine = (turn += 1);
     filters = next;
+    node.setAttribute("aria-busy", "true");
     const found = await page({ limit: PAGE }, signal);
     if (mine !== turn) return;
+    node.removeAttribute("aria-busy");
     for (const id of selected) if (!found.items.some((view) => view.id === id)) selected.delete(id);
     take(found.items, found.next_cursor);
   }
@@ -81,6 +84,8 @@ export function documentList({ mayDelete, deletions, empty }) {
     const ids = new Set(visible.map(({ id }) => id));
     for (const id of rows.keys()) if (!ids.has(id)) (rows.delete(id), selected.delete(id));
     table.hidden = !visible.length;
+    table.classList.toggle("of-one", Boolean(filters.collection));
+    waiting.hidden = true;
     more.hidden = cursor === null;
     nothing.hidden = visible.length > 0 || cursor !== null;
     const asked = nothing.hidden ? "" : JSON.stringify(filters);

@@ -5,6 +5,7 @@ import { problemBox, toast } from "../../lib/dialogs.js";
 import { h, replace } from "../../lib/dom.js";
 import { counted } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
+import { listAddress } from "./addresses.js";
 import { adding } from "./adding.js";
 import { collectionList, deleteCollection } from "./collections.js";
 import { documentList } from "./list.js";
@@ -16,12 +17,6 @@ const BUSY_MS = 1_500;
 const IDLE_MS = 10_000;
 const TYPING_MS = 250;
 const LISTED = ["accepted", "processing", "indexed", "failed"];
-
-/** Return where the list is shown under these filters. */
-export function listAddress({ collection, status, title }) {
-  const given = Object.entries({ collection, status, title }).filter(([, value]) => value);
-  return given.length ? `#/documents?${new URLSearchParams(given)}` : "#/documents";
-}
 
 /** Show the list; returns `{address(), update(route), unmount()}`. */
 export function mountOverview(main, route, { caller, uploads, deletions }) {
@@ -43,10 +38,11 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
     h("option", { value: "" }, "Any status"), LISTED.map((value) => h("option", { value }, STATUSES[value].label)));
   const filterRow = h("form", { class: "row filters", role: "search", onsubmit: (event) => (event.preventDefault(), retitle()) }, icon("search"), search, status);
   const results = h("div", { class: "results" }, head, filterRow, trouble, list.node);
+  side.node.hidden = filterRow.hidden = true;
   const page = h("div", { class: "documents-view" }, h("div", { class: "view-head" }, h("h1", {}, "Documents")), mayAdd && intake.node, mayAdd && panel.node, offer, h("div", { class: "columns" }, side.node, results));
   main.append(page);
 
-  const looking = repeating(look, () => (uploads.pending || list.busy() ? BUSY_MS : IDLE_MS), (error) => replace(trouble, problemBox(error, () => looking.now())));
+  const looking = repeating(look, () => (uploads.pending || list.busy() ? BUSY_MS : IDLE_MS), failed);
   deletions.addEventListener("change", changed, { signal: ends.signal });
   uploads.addEventListener("change", settled, { signal: ends.signal });
   if (mayAdd) intake.listen(main, ends.signal);
@@ -55,13 +51,12 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
   let wasPending = uploads.pending;
 
   async function look(signal) {
-    const found = await get("v1/collections", {}, { signal });
+    const begun = first;
+    first = false;
+    const [found] = await Promise.all([get("v1/collections", {}, { signal }), begun ? list.show(filters, signal) : list.refresh(signal)]);
     collections = found.items;
     drawAround();
     if (!collections.length && mayAdd) await offerSample();
-    if (first) await list.show(filters, signal);
-    else await list.refresh(signal);
-    first = false;
     replace(trouble);
   }
 
@@ -70,6 +65,12 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
     const { firstRun } = await import("./first_run.js");
     const node = await firstRun((question) => (location.hash = `#/ask?${new URLSearchParams({ q: question })}`));
     if (node) replace(offer, node);
+  }
+
+  function failed(error) {
+    // What was to be shown first is still to be shown.
+    first = first || list.node.hasAttribute("aria-busy");
+    replace(trouble, problemBox(error, () => looking.now()));
   }
 
   /** Look at once when an upload begins or ends, not at every step of it. */

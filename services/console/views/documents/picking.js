@@ -9,13 +9,14 @@ export async function dropped(transfer, most) {
   const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry());
   const found = { picked: [], hidden: 0, unreadable: 0, more: false };
   for (const entry of entries) if (entry) await walk(entry, found, most);
+  found.picked.sort(byPath);
   return found;
 }
 
 /** Return the same of an input for files or for a folder. */
 export function chosen(files, most) {
   const all = [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
-  const shown = all.filter(({ path }) => !path.includes("/") || !isHidden(path));
+  const shown = all.filter(({ path }) => !path.includes("/") || !isHidden(path)).sort(byPath);
   return { picked: shown.slice(0, most), hidden: all.length - shown.length, unreadable: 0, more: shown.length > most };
 }
 
@@ -43,6 +44,10 @@ async function walkFolder(entry, found, most) {
     if (!piece.length || found.more) return;
     for (const one of piece) await walk(one, found, most);
   }
+}
+
+function byPath(one, other) {
+  return one.path.localeCompare(other.path, "en", { numeric: true });
 }
 
 function isHidden(path) {

@@ -22,8 +22,11 @@ const REASONS = {
   fetch_failed: ["It could not be fetched.", "Add it again later, or add the file itself."],
 };
 
+// The platform's own words about these are a list of everything it can read.
+const SAID_ENOUGH = new Set(["unsupported_type"]);
+
 /** Return `{what, todo, detail}` of a document's error; of a code that is not known here the platform's own words. */
 export function reasonOf({ code, message }) {
   const [what, todo] = Object.hasOwn(REASONS, code) ? REASONS[code] : [message || code, ""];
-  return { what, todo, detail: what === message ? "" : message };
+  return { what, todo, detail: what === message || SAID_ENOUGH.has(code) ? "" : message };
 }

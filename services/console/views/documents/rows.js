@@ -3,6 +3,7 @@
 import { h, replace } from "../../lib/dom.js";
 import { ago, count, moment } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
+import { addressOf } from "./addresses.js";
 import { reasonOf } from "./reasons.js";
 
 export const STATUSES = {
@@ -24,15 +25,10 @@ export function nameOf(view) {
   return view.title?.trim() || view.id;
 }
 
-/** Return where a document is shown. */
-export function addressOf(id) {
-  return `#/documents/${encodeURIComponent(id)}`;
-}
-
-/** Return where a document comes from, in a line: the path in the folder it was added with, or its address. */
-export function originOf(view) {
-  const path = typeof view.metadata?.path === "string" ? view.metadata.path : null;
-  return path ?? view.uri ?? (view.title?.trim() ? null : "without a title");
+/** Return where a document comes from, in a line: the folder it was added with, or its address. */
+export function originOf({ metadata: { path }, uri, title }) {
+  if (typeof path === "string" && path.includes("/")) return `in ${path.slice(0, path.lastIndexOf("/"))}`;
+  return uri ?? (title?.trim() ? null : "without a title");
 }
 
 /** Return `{row, box, show(view, leaves)}`. */

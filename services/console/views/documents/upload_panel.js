@@ -3,8 +3,9 @@
 import { h, replace } from "../../lib/dom.js";
 import { bytes, count, counted } from "../../lib/format.js";
 import { icon } from "../../lib/icons.js";
+import { addressOf } from "./addresses.js";
 import { reasonOf } from "./reasons.js";
-import { addressOf, statusBadge } from "./rows.js";
+import { statusBadge } from "./rows.js";
 
 // More lines than anybody reads; those that failed are shown in any case.
 const MOST_LINES = 200;

@@ -1,8 +1,9 @@
 // Documents: the list, or one of them. Uploads go on while other views are looked at; deletes don't wait longer than this one.
 
+import { listAddress } from "./addresses.js";
 import { Deletions } from "./deleting.js";
 import { mountDocument } from "./document.js";
-import { listAddress, mountOverview } from "./overview.js";
+import { mountOverview } from "./overview.js";
 import { Uploads } from "./uploads.js";
 
 export const title = "Documents";
