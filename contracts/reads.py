@@ -54,7 +54,7 @@ class DocumentQuery(Message):
 
 
 class DocumentListQuery(Message):
-    """Ask for a page of documents, by id or the newest first; `cursor` is what the page before, in this order, returned.
+    """Ask for a page of documents, by id or the newest first; `cursor` is what the page before it returned.
 
     `title` is part of a title, or of the id where there is none, in capitals or not; `ids` names documents.
     """

@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from contracts.documents import FETCH_URLS, CollectionName, DocumentId
-from contracts.reads import MAX_NAMED_DOCUMENTS, DocumentListQuery, DocumentOrder, DocumentStatus, DocumentView, TitlePart
+from contracts.reads import (
+    MAX_NAMED_DOCUMENTS,
+    DocumentListQuery,
+    DocumentOrder,
+    DocumentStatus,
+    DocumentView,
+    TitlePart,
+)
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
