@@ -25,6 +25,8 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
   let filters = filtersOf(route);
   let collections = null;
   let typing = null;
+  let first = true;
+  let wasPending = uploads.pending;
 
   const list = documentList({ mayDelete: mayAdd, deletions, empty: nothingThere });
   const side = collectionList();
@@ -47,8 +49,6 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
   uploads.addEventListener("change", settled, { signal: ends.signal });
   if (mayAdd) intake.listen(main, ends.signal);
   uploads.watch();
-  let first = true;
-  let wasPending = uploads.pending;
 
   async function look(signal) {
     const begun = first;
