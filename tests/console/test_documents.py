@@ -80,7 +80,7 @@ def test_what_changes_is_shown_as_it_changes(page: Page, api: httpx.Client) -> N
 def test_a_cited_passage_is_shown_in_its_document(page: Page, api: httpx.Client) -> None:
     name = new_name()
     filler = "\n\n".join(
-        f"## Part {number}\n\n" + f"Sentence {number} of the book is long and dull. " * 40 for number in range(60)
+        f"## Part {number}\n\n" + f"Sentence {number} of the book is long and dull. " * 15 for number in range(16)
     )
     text = f"# Book\n\n{filler}\n\n## History\n\n{LIGHTHOUSE} It is white.\n\n## End\n\nThe end."
     bring(api, {"id": f"a/{name}?&", "title": "Book", "text": text, "media_type": "text/markdown"}, collection=name)
@@ -95,11 +95,11 @@ def test_a_cited_passage_is_shown_in_its_document(page: Page, api: httpx.Client)
     expect(cited).to_contain_text("Book › History")
     expect(page.get_by_text("The end.")).to_be_visible()
 
-    page.route("**/chunks?*", lambda route: route.continue_(url=f"{route.request.url}&max_bytes=20000"))
+    page.route("**/chunks?*", lambda route: route.continue_(url=f"{route.request.url}&max_bytes=3000"))
     page.reload()
     expect(cited.get_by_text("Lindby was built")).to_be_in_viewport()
     expect(page.get_by_text("Part 1", exact=True)).to_have_count(0)
-    for _ in range(10):
+    for _ in range(16):
         before = page.get_by_role("button", name="Show what comes before")
         if not before.count():
             break
