@@ -18,6 +18,9 @@ export function collectionList() {
     const total = items.reduce((sum, { documents, chunks, by_status: by }) => ({ documents: sum.documents + documents, chunks: sum.chunks + chunks, failed: sum.failed + (by.failed ?? 0) }), { documents: 0, chunks: 0, failed: 0 });
     replace(list, entry("All documents", "", total, chosen === null, addressOf(null)),
       items.map((one) => entry(one.name, one.name, { ...one, failed: one.by_status.failed ?? 0 }, one.name === chosen, addressOf(one.name))));
+    const current = list.querySelector("[aria-current]");
+    // On a narrow screen the list is a line that goes on beyond the edge.
+    if (current) list.scrollLeft = current.offsetLeft - list.offsetLeft - list.clientWidth / 3;
     if (focused !== null) [...list.querySelectorAll("a")].find((link) => link.dataset.collection === focused)?.focus();
   }
 
@@ -36,7 +39,7 @@ export function deleteCollection({ name, documents }, deletions) {
   return dialog(`Delete the collection “${name}”?`, (close) => {
     const field = h("input", { type: "text", autocomplete: "off", spellcheck: "false", autofocus: true, oninput: () => (button.disabled = field.value !== name) });
     const button = h("button", { class: "danger", disabled: true }, "Delete everything in it");
-    const said = h("div", { "aria-live": "polite" });
+    const said = h("div", {});
     const send = async (event) => {
       event.preventDefault();
       if (field.value !== name) return;

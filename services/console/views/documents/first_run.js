@@ -17,12 +17,13 @@ export async function firstRun(ask) {
   const [{ items }, { scopes }] = await Promise.all([get("v1/collections"), get("v1/me")]);
   if (items.length) return null;
   const body = h("div", { class: "stack" });
-  const node = h("section", { class: "card first-run", "aria-label": "First steps" }, h("h2", {}, "Nothing here yet"), body);
+  const heading = h("h2", {}, "Nothing here yet");
+  const node = h("section", { class: "card first-run", "aria-label": "First steps" }, heading, body);
   if (!scopes.includes("ingest")) {
     replace(body, h("p", {}, "There are no documents, and this key may not add any. Ask for a key that may, or for documents."));
     return node;
   }
-  const button = h("button", { class: "primary", onclick: () => start(body, ask) }, icon("plus"), "Load the sample");
+  const button = h("button", { class: "primary", onclick: () => ((heading.textContent = "The sample"), start(body, ask)) }, icon("plus"), "Load the sample");
   replace(body,
     h("p", {}, "Add documents of your own, or begin with a sample: a few short texts about this platform, and three questions to ask about them. You can delete it again at any time."),
     h("div", { class: "row" }, button));
@@ -43,7 +44,7 @@ async function start(body, ask) {
       said.textContent = `${done} of ${counted(documents.length, "document")} indexed`;
     });
     const first = questionButton(sample.questions[0], ask);
-    replace(body, h("p", { role: "status" }, `The sample is there: ${counted(documents.length, "document")} in the collection “${sample.collection}”. Ask one of these:`),
+    replace(body, h("p", { role: "status" }, `${counted(documents.length, "document")} can be asked now, in the collection “${sample.collection}”. Try one of these:`),
       h("div", { class: "questions" }, first, sample.questions.slice(1).map((question) => questionButton(question, ask))));
     first.focus();
   } catch (error) {

@@ -26,6 +26,7 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
   let collections = null;
   let typing = null;
   let first = true;
+  let filled = false;
   let wasPending = uploads.pending;
 
   const list = documentList({ mayDelete: mayAdd, deletions, empty: nothingThere });
@@ -56,12 +57,15 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
     const [found] = await Promise.all([get("v1/collections", {}, { signal }), begun ? list.show(filters, signal) : list.refresh(signal)]);
     collections = found.items;
     drawAround();
-    if (!collections.length && mayAdd) await offerSample();
+    if (collections.length) filled = true;
+    else if (mayAdd) await offerSample();
     replace(trouble);
   }
 
   async function offerSample() {
-    if (offer.hasChildNodes()) return;
+    // Once everything was deleted again, the sample is offered anew.
+    if (offer.hasChildNodes() && !filled) return;
+    filled = false;
     const { firstRun } = await import("./first_run.js");
     const node = await firstRun((question) => (location.hash = `#/ask?${new URLSearchParams({ q: question })}`));
     if (node) replace(offer, node);
@@ -127,7 +131,8 @@ export function mountOverview(main, route, { caller, uploads, deletions }) {
     if (filters.collection || filters.status || filters.title) {
       return h("div", { class: "empty" }, h("h2", {}, "No document matches"), h("p", {}, "Nothing here has that title, status and collection."), h("button", { onclick: clearFilters }, "Show all documents"));
     }
-    return h("div", { class: "empty" }, h("h2", {}, "No documents yet"), mayAdd ? h("p", {}, "Add files above; a moment later they can be searched and asked.") : h("p", {}, "This key may read documents, but not add any."));
+    // Whoever may add documents is offered a sample above.
+    return mayAdd ? null : h("div", { class: "empty" }, h("h2", {}, "No documents yet"), h("p", {}, "This key may read documents, but not add any."));
   }
 
   function clearFilters() {

@@ -21,6 +21,7 @@ export function passagesShown(id, signal) {
     await load(node, () => find(chunk), ({ skipped, found, missing }) => {
       shown = found.items.length;
       return [missing && h("p", { class: "note small" }, "The passage that was cited is not in this version of the document any more."),
+        shown === 0 && h("p", { class: "soft" }, "There is no text of this document in the index."),
         skipped.length > 0 && earlier(skipped, marks), pieces(found, marks)];
     });
     const cited = node.querySelector(".cited");
@@ -57,7 +58,7 @@ export function passagesShown(id, signal) {
     });
   }
 
-  return { node, show, isEmpty: () => shown === 0, clear: (words) => replace(node, h("p", { class: "empty" }, words)) };
+  return { node, show, isEmpty: () => shown === 0 };
 }
 
 function step(label, work) {
