@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import FilePayload, Locator, Page, expect
 
-HOSTILE = '<img src=x onerror="document.title=1"><script>alert(1)</script>'
+HOSTILE = '<img src=x onerror="hacked=1"><script>hacked=1</script>'
 
 
 def new_name(prefix: str = "docs") -> str:

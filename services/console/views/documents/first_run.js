@@ -58,7 +58,7 @@ function questionButton(question, ask) {
 
 async function fileOf(name) {
   const response = await request(`${SAMPLE}${name}`);
-  return new File([await response.blob()], name, { type: "text/markdown" });
+  return new File([await response.blob()], name.replace(/txt$/, "md"), { type: "text/markdown" });
 }
 
 function titleOf(name) {
