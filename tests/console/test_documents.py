@@ -92,7 +92,7 @@ def test_a_cited_passage_is_shown_in_its_document(page: Page, api: httpx.Client)
     expect(cited.get_by_text("Lindby was built")).to_be_in_viewport()
     expect(cited.locator("mark")).to_have_text("Lindby was built")
     expect(cited).to_be_focused()
-    expect(cited).to_contain_text("Book › History")
+    expect(cited).to_contain_text("Book \u203a History")
     expect(page.get_by_text("The end.")).to_be_visible()
 
     page.route("**/chunks?*", lambda route: route.continue_(url=f"{route.request.url}&max_bytes=3000"))
