@@ -55,7 +55,7 @@ async def test_each_file_may_be_described_by_itself(stand: Stand) -> None:
     assert (kept.id, kept.filename, kept.uri) == ("kept", "notes.txt", None)
     assert kept.metadata == {"team": "own", "year": 2026, "path": "a/b"}
     assert (report.id, report.metadata) == (report.derived_id(), {"team": "infra", "year": 2026})
-    assert report.id.startswith("uri-")
+    assert str(report.id).startswith("uri-")
 
 
 async def test_the_same_file_again_is_the_same_document(stand: Stand) -> None:
