@@ -7,8 +7,9 @@ import httpx
 import orjson
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from starlette.datastructures import Headers
 
-from services.gateway.console import CONSOLE_FOLDER
+from services.gateway.console import CONSOLE_FOLDER, Console
 from tests.console.browsing import VIEWPORT, opened_page
 from tests.console.key_making import new_key
 from tests.platform_process import RunningPlatform
@@ -84,8 +85,10 @@ def test_who_may_only_read_is_offered_nothing_that_would_be_refused(reader: Page
     expect(reader.get_by_role("button", name="Load the sample")).to_have_count(0)
 
 
-def test_the_sample_is_small_and_all_of_it_is_there() -> None:
+def test_the_sample_is_small_and_all_of_it_is_served() -> None:
+    console = Console()
     files = {path.name for path in SAMPLES.iterdir()}
     assert files == {"sample.json", *SAMPLE["files"]}
+    assert all(console.answer(f"samples/{name}", Headers()).status_code == 200 for name in files)
     assert sum(path.stat().st_size for path in SAMPLES.iterdir()) <= MOST_SAMPLE_BYTES
     assert len(SAMPLE["questions"]) == len(ANSWERS) == 3

@@ -39,7 +39,7 @@ export function uploadPanel(uploads) {
     asked = false;
     const { items } = uploads;
     node.hidden = items.length === 0;
-    const counts = Object.groupBy ? Object.groupBy(items, ({ state }) => state) : grouped(items);
+    const counts = grouped(items);
     const number = (...states) => states.reduce((sum, state) => sum + (counts[state]?.length ?? 0), 0);
     const done = number(...ENDS);
     heading.textContent = headingOf(items.length, done, number);
