@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from pydantic import AwareDatetime, Field
 
+from contracts.documents import DocumentId
 from contracts.messages import MAX_SEQUENCE, Message, Sequence
 
 MAX_LISTED: Final = 500
@@ -21,6 +22,7 @@ class DeadLetterListQuery(Message):
     tenant: str
     consumer: str | None = Field(default=None, pattern=NAME_PATTERN)
     code: str | None = Field(default=None, pattern=NAME_PATTERN)
+    document_id: DocumentId | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     oldest_first: bool = False

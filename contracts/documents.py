@@ -62,6 +62,7 @@ def _upload(value: str) -> str:
 
 DocumentId = Annotated[str, Field(min_length=1, max_length=MAX_DOCUMENT_ID_CHARACTERS), AfterValidator(_printable)]
 CollectionName = Annotated[str, Field(pattern=COLLECTION_PATTERN)]
+PrintableText = Annotated[str, AfterValidator(_printable)]
 PlainText = Annotated[str, AfterValidator(_encodable)]
 
 

@@ -1,14 +1,18 @@
 """Read requests that persistence answers."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from contracts.documents import Metadata
+from contracts.documents import DocumentId, Metadata, PrintableText
 from contracts.messages import Message, Sequence
 
 DocumentStatus = Literal["accepted", "processing", "indexed", "failed", "deleted"]
+DocumentOrder = Literal["id", "newest"]
+MAX_NAMED_DOCUMENTS: Final = 100
+# A part of a title; who has no title is listed under its id.
+TitlePart = Annotated[PrintableText, Field(min_length=1, max_length=256)]
 TERMINAL_STATUSES: frozenset[str] = frozenset({"indexed", "failed", "deleted"})
 
 
@@ -50,11 +54,17 @@ class DocumentQuery(Message):
 
 
 class DocumentListQuery(Message):
-    """Ask for a page of documents, ordered by id; `cursor` is what the page before returned."""
+    """Ask for a page of documents, by id or the newest first; `cursor` is what the page before it returned.
+
+    `title` is part of a title, or of the id where there is none, in capitals or not; `ids` names documents.
+    """
 
     tenant: str
     collection: str | None = None
     status: DocumentStatus | None = None
+    title: TitlePart | None = None
+    ids: list[DocumentId] | None = Field(default=None, max_length=MAX_NAMED_DOCUMENTS)
+    order: DocumentOrder = "id"
     limit: int = Field(default=50, ge=1, le=500)
     cursor: str | None = None
 

@@ -49,6 +49,11 @@ _UPLOAD: Final = {
         "files": {"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string", "format": "binary"}},
         "collection": {"type": "string", "default": "default"},
         "metadata": {"type": "string", "description": "A JSON object that holds for every file."},
+        "documents": {
+            "type": "string",
+            "description": "A JSON array with an object for each file, in their order: any of `id`, `title`, `uri` and "
+            "`metadata`, which is added to that of all.",
+        },
     },
 }
 

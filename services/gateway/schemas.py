@@ -44,11 +44,24 @@ class DocumentsBody(Message):
     documents: list[Document] = Field(min_length=1, max_length=MAX_DOCUMENTS)
 
 
+class FileDescription(Message):
+    """What an upload says of one file; its `metadata` is added to that of the form.
+
+    Without `id` the document is known by its `uri`, else by its content; without `title` it has the file's name.
+    """
+
+    id: DocumentId | None = None
+    title: str | None = None
+    uri: str | None = None
+    metadata: Metadata = Field(default_factory=dict)
+
+
 class UploadForm(Message):
-    """The fields of an upload beside its files; they hold for every file."""
+    """The fields of an upload beside its files; they hold for every file, but `documents`: one entry for each file."""
 
     collection: CollectionName = "default"
     metadata: Metadata = Field(default_factory=dict)
+    documents: list[FileDescription] = Field(default_factory=list)
 
 
 class DocumentReceipt(Message):
@@ -86,7 +99,7 @@ class CollectionDeleteReceipt(Message):
 
 
 class Documents(Message):
-    """A page of documents, ordered by id."""
+    """A page of documents."""
 
     items: list[DocumentView]
     next_cursor: str | None

@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from contracts.codec import encode
 from contracts.documents import DocumentInput, IngestMessage
 from services.gateway.problems import RequestProblem, invalid_request
-from services.gateway.schemas import Document
-from services.gateway.uploads import Upload, UploadedFile
+from services.gateway.schemas import Document, FileDescription
+from services.gateway.uploads import FILES_FIELD, Upload, UploadedFile
 
 TEXT_MEDIA_TYPE: Final = "text/plain; charset=utf-8"
 _MESSAGE_FIELDS: Final = frozenset(IngestMessage.model_fields)
+# What is wrong with these is wrong with the file, whatever the form says.
+_OF_FILE: Final = frozenset({"filename", "media_type"})
 
 NameObject = Callable[[int, str], str]
 
@@ -84,8 +86,9 @@ class Submissions:
 
     def _of_file(self, index: int, file: UploadedFile, upload: Upload) -> Submission:
         digest = file.sha256()
-        described = _described(index, file, upload).model_dump()
-        message = IngestMessage.model_construct(**{**described, "id": f"sha-{digest[:32]}"})
+        described = _described(index, file, upload)
+        known = described.id or (described.derived_id() if described.uri else f"sha-{digest[:32]}")
+        message = IngestMessage.model_construct(**{**described.model_dump(), "id": known})
         if base64_length(file.size_bytes) <= self.max_payload_bytes:
             inline = message.model_copy(update={"content": base64.b64encode(file.content.read()).decode()})
             if len(payload := encode(inline)) <= self.max_payload_bytes:
@@ -108,12 +111,16 @@ def base64_length(size_bytes: int) -> int:
 
 def _described(index: int, file: UploadedFile, upload: Upload) -> DocumentInput:
     form = upload.form
-    fields = {"filename": file.filename, "title": file.filename, "media_type": file.media_type}
+    own = form.documents[index] if form.documents else FileDescription()
+    fields = {"filename": file.filename, "media_type": file.media_type, "id": own.id, "uri": own.uri}
+    fields["title"] = file.filename if own.title is None else own.title
+    metadata = {**form.metadata, **own.metadata}
     try:
-        return DocumentInput.model_validate({**fields, "collection": form.collection, "metadata": form.metadata})
+        return DocumentInput.model_validate({**fields, "collection": form.collection, "metadata": metadata})
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        raise invalid_request(problem["msg"], field=f"files.{index}.{problem['loc'][0]}") from None
+        place = FILES_FIELD if (name := problem["loc"][0]) in _OF_FILE else "documents"
+        raise invalid_request(problem["msg"], field=f"{place}.{index}.{name}") from None
 
 
 def _too_large(index: int, size: int, limit: int) -> RequestProblem:

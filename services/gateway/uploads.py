@@ -70,7 +70,7 @@ async def reading_upload(request: Request, *, memory_bytes: int, max_file_bytes:
         if not parser.ended:
             # The part that is cut off is not among the files, so without this it would be lost in silence.
             raise _invalid("it ends before its closing boundary")
-        yield Upload(files=_files(data), form=_form(data))
+        yield _upload(data)
     finally:
         parser.close()
 
@@ -111,6 +111,14 @@ def _invalid(reason: str) -> RequestProblem:
     return RequestProblem(400, "invalid_multipart", f"the body is not a valid upload: {reason}")
 
 
+def _upload(data: FormData) -> Upload:
+    upload = Upload(files=_files(data), form=_form(data))
+    described, files = len(upload.form.documents), len(upload.files)
+    if described and described != files:
+        raise invalid_request(f"describes {described} documents, but there are {files} files", field="documents")
+    return upload
+
+
 def _files(data: FormData) -> list[UploadedFile]:
     found = data.getlist(FILES_FIELD)
     if not found:
@@ -140,15 +148,17 @@ def _form(data: FormData) -> UploadForm:
     if collection := data.get("collection"):
         fields["collection"] = collection
     if metadata := data.get("metadata"):
-        fields["metadata"] = _decoded(metadata)
+        fields["metadata"] = _decoded(metadata, "metadata", "object")
+    if documents := data.get("documents"):
+        fields["documents"] = _decoded(documents, "documents", "array")
     try:
         return UploadForm.model_validate(fields)
     except ValidationError as error:
         raise invalid_body(error) from None
 
 
-def _decoded(metadata: UploadFile | str) -> Any:
+def _decoded(value: UploadFile | str, field: str, kind: str) -> Any:
     try:
-        return _JSON.validate_python(metadata)
+        return _JSON.validate_python(value)
     except ValidationError:
-        raise invalid_request("must be a JSON object", field="metadata") from None
+        raise invalid_request(f"must be a JSON {kind}", field=field) from None

@@ -140,8 +140,14 @@ def _sqlite_engine(url: URL, *, connections: int, timeout: float, pragma: str = 
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA {pragma}")
+        # Its own knows the letters of ASCII only.
+        connection.create_function("lower", 1, _lower, deterministic=True)
 
     return engine
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _open_postgresql(url: URL, settings: PersistenceSettings, *, writing: int, reading: int) -> Database:

@@ -107,6 +107,8 @@ def _list_statement(query: DeadLetterListQuery) -> Select[Any]:
         statement = statement.where(_LETTER.consumer == query.consumer)
     if query.code is not None:
         statement = statement.where(_LETTER.code == query.code)
+    if query.document_id is not None:
+        statement = statement.where(_LETTER.document_id == query.document_id)
     if query.since is not None:
         statement = statement.where(_LETTER.created_at >= query.since)
     if query.until is not None:

@@ -33,6 +33,8 @@ class DocumentRow(Base, table=True):
         Index(None, "tenant", "collection", "document_id"),
         Index(None, "tenant", "status", "document_id"),
         Index(None, "tenant", "collection", "status", "visible_chunks"),
+        # Pages of the newest.
+        Index(None, "tenant", "created_at", "document_id"),
         # What the index shows, in the order in which the index lists it.
         Index(None, "visible_revision"),
         # What a tenant uses of its quota, out of the index alone.

@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, func, literal, select, true, tuple_
 
 from contracts.reads import (
     CollectionList,
     CollectionsQuery,
     CollectionView,
     DocumentListQuery,
+    DocumentOrder,
     DocumentPage,
     DocumentQuery,
     DocumentView,
@@ -19,7 +20,7 @@ from contracts.reads import (
     IdempotencyRecord,
     IdempotencyReply,
 )
-from services.persistence.cursor import read_cursor, write_cursor
+from services.persistence.cursor import read_cursor, read_moment, write_cursor, write_moment
 from services.persistence.models import DEAD_LETTERS, DOCUMENTS, IDEMPOTENCY_KEYS
 from services.persistence.rows import view_of
 from shared.errors import NotFound
@@ -47,7 +48,7 @@ def documents(connection: Connection, query: DocumentListQuery, max_bytes: int) 
     rows = connection.execute(_list_statement(query)).all()
     items = _within(max_bytes, rows[: query.limit])
     more = len(rows) > len(items)
-    return DocumentPage(items=items, next_cursor=write_cursor(items[-1].id) if more else None)
+    return DocumentPage(items=items, next_cursor=_cursor_after(items[-1], query.order) if more else None)
 
 
 def collections(connection: Connection, query: CollectionsQuery) -> CollectionList:
@@ -103,15 +104,34 @@ def totals(connection: Connection) -> tuple[int, int]:
 
 def _list_statement(query: DocumentListQuery) -> Select[Any]:
     columns = DOCUMENTS.c
-    statement = select(DOCUMENTS).where(columns.tenant == query.tenant).order_by(columns.document_id)
+    statement = _ordered(select(DOCUMENTS).where(columns.tenant == query.tenant), query)
     wanted = [query.status] if query.status else _LISTED
     statement = statement.where(columns.status.in_(wanted))
     if query.collection is not None:
         statement = statement.where(columns.collection == _storable(query.collection))
-    if query.cursor is not None:
-        statement = statement.where(columns.document_id > read_cursor(query.cursor))
+    if query.title is not None:
+        shown = func.coalesce(columns.title, columns.document_id)
+        statement = statement.where(shown.icontains(query.title, autoescape=True))
+    if query.ids is not None:
+        statement = statement.where(columns.document_id.in_(query.ids))
     # One more than asked for tells whether there is another page.
     return statement.limit(query.limit + 1)
+
+
+def _ordered(statement: Select[Any], query: DocumentListQuery) -> Select[Any]:
+    columns = DOCUMENTS.c
+    if query.order == "id":
+        after = columns.document_id > read_cursor(query.cursor) if query.cursor is not None else true()
+        return statement.where(after).order_by(columns.document_id)
+    if query.cursor is not None:
+        moment, identity = read_moment(query.cursor)
+        place = tuple_(literal(moment, columns.created_at.type), literal(identity, columns.document_id.type))
+        statement = statement.where(tuple_(columns.created_at, columns.document_id) < place)
+    return statement.order_by(columns.created_at.desc(), columns.document_id.desc())
+
+
+def _cursor_after(view: DocumentView, order: DocumentOrder) -> str:
+    return write_cursor(view.id) if order == "id" else write_moment(view.created_at, view.id)
 
 
 def _within(max_bytes: int, rows: Iterable[Row[Any]]) -> list[DocumentView]:

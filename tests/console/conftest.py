@@ -40,6 +40,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
         yield running
 
 
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
+    """A running platform that wants keys; each of its tenants begins without documents."""
+    with running_platform(tmp_path_factory.mktemp("guarded"), RAG_AUTH="keys") as running:
+        yield running
+
+
 @pytest.fixture
 def api(platform: RunningPlatform) -> Iterator[httpx.Client]:
     """A client of the shared platform's gateway."""

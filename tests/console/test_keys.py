@@ -1,35 +1,21 @@
 """A gateway that wants keys: the console asks for one, keeps it in the tab, and says what is wrong with it."""
 
-import json
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.console.browsing import opened_page
-from tests.platform_process import RunningPlatform, rag, running_platform
+from tests.console.key_making import new_key
+from tests.platform_process import RunningPlatform
 
 REFUSED = "the server responded with a status of 401"
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    with running_platform(tmp_path_factory.mktemp("guarded"), RAG_AUTH="keys") as running:
-        yield running
 
 
 @pytest.fixture
 def page(browser: Browser, guarded: RunningPlatform) -> Iterator[Page]:
     with opened_page(browser, guarded.url, expected=[REFUSED]) as found:
         yield found
-
-
-def new_key(platform: RunningPlatform, *scopes: str) -> str:
-    made = rag(
-        "keys", "create", "--tenant", "acme", "--scopes", ",".join(scopes), "--data", str(platform.data), "--json"
-    )
-    assert made.returncode == 0, made.stderr
-    return str(json.loads(made.stdout)["key"])
 
 
 def sign_in(page: Page, key: str) -> None:

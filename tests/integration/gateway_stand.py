@@ -128,6 +128,10 @@ class Persistence:
         items = sorted(self.documents.values(), key=lambda view: view.id)
         items = [view for view in items if query.collection in (None, view.collection)]
         items = [view for view in items if query.status in (None, view.status) and view.id > (query.cursor or "")]
+        items = [view for view in items if (query.title or "").lower() in (view.title or view.id).lower()]
+        items = [view for view in items if query.ids is None or view.id in query.ids]
+        if query.order == "newest":
+            items.sort(key=lambda view: view.created_at, reverse=True)
         more = len(items) > query.limit
         return DocumentPage(items=items[: query.limit], next_cursor=items[query.limit - 1].id if more else None)
 

@@ -74,12 +74,15 @@ def test_letters_are_listed_by_filter_and_by_page_in_both_orders(database: Datab
     assert listed(database) == [7, 5, 4, 3, 2, 1]
     assert listed(database, since=AT + timedelta(minutes=2), until=AT + timedelta(minutes=5)) == [4, 3, 2]
     assert listed(database, code="too_large", consumer="parser") == [7]
+    add(database, letter(8, document_id="handbook-8"), letter(9, document_id="handbook-8", tenant="other"))
+    assert listed(database, document_id="handbook-8") == [8]
     first = ask(
         database, letters.page, query=DeadLetterListQuery(tenant=TENANT, limit=2, oldest_first=True), max_bytes=10_000
     )
     assert [view.seq for view in first.items] == [1, 2]
     assert listed(database, limit=2, oldest_first=True, cursor=first.next_cursor) == [3, 4]
-    sizes = ask(database, letters.page, query=DeadLetterListQuery(tenant=TENANT, limit=2), max_bytes=10_000).items
+    query = DeadLetterListQuery(tenant=TENANT, document_id="handbook-7", limit=2)
+    sizes = ask(database, letters.page, query=query, max_bytes=10_000).items
     assert [view.size_bytes for view in sizes] == [None, 2]
 
 

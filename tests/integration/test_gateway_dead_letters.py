@@ -84,6 +84,8 @@ async def test_letters_are_listed_by_page_and_filter(desk: Desk) -> None:
     assert [item["seq"] for item in page["items"]] == [two]
     assert await desk.listed(limit=1, cursor=page["next_cursor"]) == [one]
     assert await desk.listed(code="too_large") == await desk.listed(consumer="persistence-intake") == [two]
+    assert await desk.listed(document_id=desk.named("a")) == [one]
+    assert await desk.listed(document_id=desk.named("c")) == [], "another tenant's"
     assert await desk.listed(until=page["items"][0]["created_at"]) == [one]
     assert (await desk.http.get(LETTERS)).json()["next_cursor"] is None
 

@@ -121,29 +121,6 @@ async def test_a_document_shows_what_is_null(stand: Stand) -> None:
     assert found["created_at"].endswith("Z")
 
 
-async def test_documents_are_listed_in_pages(stand: Stand) -> None:
-    sent = [document(id=f"d{index}", collection="c" if index else "other") for index in range(5)]
-    await stand.http.post("/v1/documents", json={"documents": sent})
-    await eventually(lambda: len(stand.persistence.documents) == 5, "everything is recorded")
-    seen, cursor = [], None
-    while True:
-        query = {"collection": "c", "status": "accepted", "limit": "3", **({"cursor": cursor} if cursor else {})}
-        page = (await stand.http.get("/v1/documents", params=query)).json()
-        seen += [item["id"] for item in page["items"]]
-        if (cursor := page["next_cursor"]) is None:
-            break
-    assert seen == ["d1", "d2", "d3", "d4"]
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [("limit=0", "limit"), ("limit=x", "limit"), ("status=gone", "status"), ("collection=a b", "collection")],
-)
-async def test_a_wrong_list_is_refused_by_its_parameter(stand: Stand, query: str, field: str) -> None:
-    response = await stand.http.get(f"/v1/documents?{query}")
-    assert (response.status_code, response.json()["field"]) == (422, field)
-
-
 async def test_a_caller_may_wait_for_the_outcome(stand: Stand) -> None:
     sent = {"documents": [document(id="good"), document(id="bad")]}
     waiting = asyncio.create_task(stand.http.post("/v1/documents?wait_s=30", json=sent))

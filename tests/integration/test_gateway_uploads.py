@@ -1,6 +1,7 @@
 """Files through the gateway, on a real broker."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -39,6 +40,23 @@ async def test_files_are_documents_with_the_fields_of_the_form(stand: Stand) -> 
     assert base64.b64decode(notes.content or "") == b"Water boils."
     assert (report.filename, report.media_type) == ("report.pdf", "application/pdf")
     assert report.metadata == {"team": "infra", "year": 2026}
+
+
+async def test_each_file_may_be_described_by_itself(stand: Stand) -> None:
+    own = [
+        {"id": "kept", "title": "Its title", "metadata": {"path": "a/b", "team": "own"}},
+        {"uri": "https://example.org"},
+    ]
+    form = {"metadata": '{"team": "infra", "year": 2026}', "documents": json.dumps(own)}
+    response = await stand.http.post("/v1/documents", files=file() + file(b"%PDF-", "report.pdf"), data=form)
+    assert response.status_code == 202, response.text
+    await eventually(lambda: len(stand.persistence.messages) == 2, "both are on the queue")
+    by_title = {message.title: message for message in stand.persistence.messages}
+    kept, report = by_title["Its title"], by_title["report.pdf"]
+    assert (kept.id, kept.filename, kept.uri) == ("kept", "notes.txt", None)
+    assert kept.metadata == {"team": "own", "year": 2026, "path": "a/b"}
+    assert (report.id, report.metadata) == (report.derived_id(), {"team": "infra", "year": 2026})
+    assert str(report.id).startswith("uri-")
 
 
 async def test_the_same_file_again_is_the_same_document(stand: Stand) -> None:
@@ -81,6 +99,12 @@ async def test_a_repeated_upload_of_a_large_file_with_a_key_is_the_same_request(
         (file(), {"metadata": "[1]"}, 422, "metadata"),
         (file(), {"metadata": '{"year": {"a": 1}}'}, 422, "metadata.year"),
         (file(b"x" * 3_000_001), {}, 413, "files"),
+        (file(), {"documents": "["}, 422, "documents"),
+        (file(), {"documents": "{}"}, 422, "documents"),
+        (file(), {"documents": "[{}, {}]"}, 422, "documents"),
+        (file(), {"documents": '[{"id": ""}]'}, 422, "documents.0.id"),
+        (file(), {"documents": json.dumps([{"title": "x" * 1_025}])}, 422, "documents.0.title"),
+        (file() * 2, {"documents": '[{}, {"metadata": {"a": {}}}]'}, 422, "documents.1.metadata.a"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from contracts.reads import CollectionsQuery, DocumentListQuery, DocumentQuery, IdempotencyQuery
 from services.persistence import reads
+from services.persistence.cursor import write_cursor
 from services.persistence.database import Database
 from services.persistence.settings import PersistenceSettings
 from shared.errors import NotFound, Rejected
@@ -99,6 +100,56 @@ def test_a_list_is_filtered_and_shows_deleted_documents_only_when_asked(database
     assert listed(database, collection="manuals", status="accepted") == ["c"]
     assert listed(database, status="deleted") == ["d"]
     assert listed(database, collection="none") == []
+
+
+def test_titles_are_searched_as_they_are_shown_and_nothing_in_the_text_is_a_pattern(database: Database) -> None:
+    titles = {"a": "Travel Handbook", "b": "100%_sure", "c": "1000 sure", "d": None, "e": r"back\slash", "f": "  "}
+    for revision, (document_id, title) in enumerate(titles.items(), start=1):
+        happen(database, About(revision, document_id).accepted("manuals" if title else "default", title=title))
+    happen(database, About(90, "foreign", tenant="other").accepted(title="Travel"))
+    assert listed(database, title="HAND") == ["a"]
+    assert listed(database, title="0%_S") == ["b"]
+    assert listed(database, title="%") == ["b"]
+    assert listed(database, title="K\\S") == ["e"]
+    assert listed(database, title="SURE", limit=1) == ["b"]
+    assert listed(database, title="sure", collection="default") == []
+    assert listed(database, title="D") == ["a", "d"], "what has no title is shown under its id"
+
+
+def test_letters_beyond_ascii_are_found_in_capitals_too(tmp_path: Path) -> None:
+    """On PostgreSQL this is the locale's part."""
+    with settings_of("sqlite", tmp_path) as settings, migrated(settings) as database:
+        happen(database, About(1, "a").accepted(title="Ärzte in Łódź"))
+        assert listed(database, title="ärzte IN łÓDŹ") == ["a"]
+
+
+def test_documents_are_looked_up_by_their_ids(database: Database) -> None:
+    happen(database, *indexed("a", 1), *indexed("b", 2), *indexed("c", 3), *indexed("d", 4), About(5, "d").delete())
+    happen(database, *indexed("b", 6, tenant="other"))
+    assert listed(database, ids=["c", "b", "d", "never"]) == ["b", "c"]
+    assert listed(database, ids=["d"], status="deleted") == ["d"]
+    assert listed(database, ids=[]) == []
+
+
+def test_the_newest_documents_come_first_and_stay_in_their_place(database: Database) -> None:
+    ages = {"a": 1, "b": 3, "c": 3, "d": 2, "e": 5}
+    for revision, (document_id, minutes) in enumerate(ages.items(), start=1):
+        happen(database, About(revision, document_id, at=AT + timedelta(minutes=minutes)).accepted())
+    happen(database, About(9, "a", at=AT + timedelta(minutes=9)).accepted())
+    seen: list[str] = []
+    query = DocumentListQuery(tenant="acme", order="newest", limit=2)
+    for _ in range(3):
+        page = ask(database, reads.documents, query=query, max_bytes=1_000_000)
+        seen += [view.id for view in page.items]
+        query = query.model_copy(update={"cursor": page.next_cursor})
+    assert (seen, page.next_cursor) == (["e", "c", "b", "d", "a"], None)
+
+
+@pytest.mark.parametrize("cursor", ["%%%", write_cursor("a-document")])
+def test_a_cursor_of_another_order_is_rejected(database: Database, cursor: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        listed(database, order="newest", cursor=cursor)
+    assert caught.value.error_code == "invalid_cursor"
 
 
 def test_a_page_ends_where_it_would_grow_too_large(database: Database) -> None:

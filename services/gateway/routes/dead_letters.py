@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contracts.dead_letters import NAME_PATTERN, DeadLetterContent, DeadLetterListQuery
+from contracts.documents import DocumentId
 from contracts.messages import MAX_SEQUENCE
 from services.gateway.bodies import read_json
 from services.gateway.gateway import GatewayOf
@@ -43,6 +44,7 @@ async def list_dead_letters(
     gateway: GatewayOf,
     consumer: Name = None,
     code: Name = None,
+    document_id: DocumentId | None = None,
     since: AwareDatetime | None = None,
     until: AwareDatetime | None = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
@@ -50,7 +52,14 @@ async def list_dead_letters(
 ) -> Response:
     """Return a page of the tenant's letters, newest first; `since` and `until` are about when they died."""
     query = DeadLetterListQuery(
-        tenant=tenant, consumer=consumer, code=code, since=since, until=until, limit=limit, cursor=cursor
+        tenant=tenant,
+        consumer=consumer,
+        code=code,
+        document_id=document_id,
+        since=since,
+        until=until,
+        limit=limit,
+        cursor=cursor,
     )
     return message_reply(await gateway.dead_letters.page(query))
 

@@ -10,7 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from contracts.documents import FETCH_URLS, CollectionName, DocumentId
-from contracts.reads import DocumentListQuery, DocumentStatus, DocumentView
+from contracts.reads import (
+    MAX_NAMED_DOCUMENTS,
+    DocumentListQuery,
+    DocumentOrder,
+    DocumentStatus,
+    DocumentView,
+    TitlePart,
+)
 from services.gateway.bodies import JSON, MULTIPART, media_type_of, read_json, run_sized, unsupported
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.idempotency import IdempotencyKey, read_key
@@ -82,11 +89,23 @@ async def list_documents(
     gateway: GatewayOf,
     collection: CollectionName | None = None,
     status: DocumentStatus | None = None,
+    title: Annotated[TitlePart | None, Query(description="Part of the title, or of the id of one without.")] = None,
+    named: Annotated[list[DocumentId] | None, Query(alias="id", max_length=MAX_NAMED_DOCUMENTS)] = None,
+    order: DocumentOrder = "id",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = DEFAULT_PAGE,
-    cursor: Annotated[str | None, Query(max_length=1024)] = None,
+    cursor: Annotated[str | None, Query(max_length=2048)] = None,
 ) -> Response:
-    """Return a page of documents, ordered by id."""
-    query = DocumentListQuery(tenant=tenant, collection=collection, status=status, limit=limit, cursor=cursor)
+    """Return a page of documents, ordered by id, or the newest first."""
+    query = DocumentListQuery(
+        tenant=tenant,
+        collection=collection,
+        status=status,
+        title=title,
+        ids=named,
+        order=order,
+        limit=limit,
+        cursor=cursor,
+    )
     return message_reply(await gateway.reads.documents(query))
 
 
