@@ -18,8 +18,9 @@ log = get_logger(__name__)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED_ROUTE: Final = "unmatched"
-# Probes come every second, and looking at traces shall not make new ones, unless the caller has begun one himself.
-UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces")
+# Probes come every second, who watches looks as often, and looking at traces shall not make new ones; unless the caller
+# has begun one himself.
+UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces", "/v1/admin/pipeline", "/console/")
 # Routes of a process's own, which are templates themselves; the framework names those of the API alone.
 _OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})
 # The buckets that OpenTelemetry's conventions advise for this metric.
