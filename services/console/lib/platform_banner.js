@@ -7,8 +7,9 @@ import { UNREACHABLE, troubles } from "./platform_words.js";
 import { poll } from "./polling.js";
 
 const EVERY_MS = 10_000;
-// One look may miss a reply; two in a row do not.
-const AGAIN_MS = 2_000;
+// A part that is busy may miss one look and the next; not three.
+const LOOKS = 3;
+const AGAIN_MS = 1_500;
 const SLOWEST_MS = 15_000;
 
 /** Look at the platform for as long as the page is there, and say in `node` what is wrong. */
@@ -27,8 +28,8 @@ export function watchPlatform(node) {
   return poll(async (signal) => {
     const found = await look(signal);
     looks = found.length ? looks + 1 : 0;
-    if (looks !== 1) say(found);
-    return looks ? Math.min(AGAIN_MS * 1.5 ** (looks - 1), SLOWEST_MS) : EVERY_MS;
+    if (looks === 0 || looks >= LOOKS) say(found);
+    return looks ? Math.min(AGAIN_MS * 1.5 ** Math.max(looks - LOOKS, 0), SLOWEST_MS) : EVERY_MS;
   }, { everyMs: EVERY_MS, failed: (error) => say([{ text: advice(error), bad: true }]) });
 }
 

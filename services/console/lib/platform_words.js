@@ -1,12 +1,12 @@
 // What is wrong with the platform, in words: which part, and what that means for who uses it.
 
 const WITHOUT = {
-  gateway: "nothing can be asked or uploaded.",
-  parser: "new documents wait. What is indexed already can be searched and asked about.",
-  embedder: "new documents wait, and questions and searches can't be answered.",
-  retriever: "new documents wait, and questions and searches can't be answered.",
-  agent: "questions can't be answered. Search and uploads work.",
-  persistence: "uploads are taken, but documents, conversations and traces can't be shown.",
+  gateway: ["The gateway", "nothing can be asked or uploaded."],
+  parser: ["The parser", "new documents wait. What is indexed already can be searched and asked about."],
+  embedder: ["The embedder", "new documents wait, and questions and searches can't be answered."],
+  retriever: ["The retriever", "new documents wait, and questions and searches can't be answered."],
+  agent: ["The agent", "questions can't be answered. Search and uploads work."],
+  persistence: ["Persistence", "uploads are taken, but documents, conversations and traces can't be shown."],
 };
 const LANES = {
   bulk: "No embedder takes documents: new documents wait. Questions are answered.",
@@ -32,7 +32,8 @@ function problems({ broker, services, lanes, problems: told }) {
 }
 
 function outage(name, replicas) {
-  return `The ${name} is ${replicas ? "not ready" : "down"}: ${WITHOUT[name]}`;
+  const [who, what] = WITHOUT[name];
+  return `${who} is ${replicas ? "not ready" : "down"}: ${what}`;
 }
 
 function sentence(text) {

@@ -1,7 +1,7 @@
 // Pieces of the page that are changed in place, so that neither focus nor a selection is lost at each look.
 
 import { h } from "../../lib/dom.js";
-import { count, duration } from "../../lib/format.js";
+import { count } from "../../lib/format.js";
 
 /** What stands where nothing is known. */
 export const UNKNOWN = "–";
@@ -23,7 +23,9 @@ export function rate(value) {
 
 /** Return the age of the oldest message: nothing waits where there is none. */
 export function age(ms) {
-  return ms === null ? UNKNOWN : duration(ms < 1000 ? ms : Math.round(ms / 1000) * 1000);
+  if (ms === null) return UNKNOWN;
+  const [size, unit] = ms < 120_000 ? [1_000, "s"] : ms < 7_200_000 ? [60_000, "min"] : ms < 172_800_000 ? [3_600_000, "h"] : [86_400_000, "days"];
+  return ms < 1_000 ? "< 1 s" : `${count(Math.floor(ms / size))} ${unit}`;
 }
 
 /** Return `{node, show(number)}`: a link to the dead letters of a stage, nothing while there are none. */

@@ -79,13 +79,15 @@ function part(name, does) {
   const ready = h("span", { class: "small" }, UNKNOWN);
   const stages = Object.keys(STAGES).filter((stage) => STAGES[stage].part === name).map((stage) => ({ stage, ...stageRows(stage) }));
   const shown = h("div", { class: "part-stages" });
+  const about = h("p", { class: "small soft part-about" });
   const node = h("article", { class: `part part-${name}`, "aria-label": name },
-    h("h2", {}, dot, name), h("div", { class: "part-ready soft" }, ready), h("p", { class: "small soft" }, does), shown);
+    h("h2", {}, dot, name), h("div", { class: "part-ready soft" }, ready), h("p", { class: "small soft" }, does), shown, about);
   replace(shown, stages.map((one) => one.node));
 
   function show(state, history, now) {
     const found = state.parts.find((one) => one.name === name) ?? { ready: 0, replicas: 0 };
     node.classList.toggle("down", found.ready === 0);
+    put(about, state.about[name] ?? "");
     put(ready, found.replicas === 0 ? "down" : found.ready === found.replicas ? counted(found.ready, "replica") : `${found.ready} of ${counted(found.replicas, "replica")} ready`);
     for (const one of stages) one.show(state.stages.find((each) => each.name === one.stage), history, now, stages.length > 1);
   }

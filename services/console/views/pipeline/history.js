@@ -32,7 +32,7 @@ export function sparkline(label) {
   function show(points, now) {
     const most = Math.max(...points.map(([, value]) => value), 0);
     const at = ([moment, value]) => [round(WIDTH * (1 - (now - moment) / SPAN_MS)), round(HEIGHT - 2 - (HEIGHT - 4) * (most ? value / most : 0))];
-    const runs = unbroken(points).map((run) => run.map(at));
+    const runs = unbroken(points).filter((run) => run.length > 1).map((run) => run.map(at));
     line.setAttribute("d", runs.map((run) => `M${run.join("L")}`).join(""));
     area.setAttribute("d", runs.map((run) => `M${run[0][0]},${HEIGHT}L${run.join("L")}L${run.at(-1)[0]},${HEIGHT}Z`).join(""));
     node.setAttribute("aria-label", `${label}, last 5 minutes: at most ${count(most)}`);

@@ -1,5 +1,7 @@
 // What the two replies about the platform add up to, in the shape that the picture and the tables show.
 
+import { counted } from "../../lib/format.js";
+
 /** What each durable consumer does, and who does it. */
 export const STAGES = {
   parser: { part: "parser", does: "reads documents" },
@@ -14,11 +16,22 @@ export const STAGES = {
   "persistence-advisories": { part: "persistence", does: "notes what was given up" },
 };
 
-/** Return `{parts, stages, streams}`; without a pipeline, which needs the scope admin, less is known of the stages. */
+/** Return `{parts, about, stages, streams}`; without a pipeline, which needs the scope admin, less is known of the stages. */
 export function stateOf(health, pipeline) {
   const parts = Object.entries(health.services).map(([name, found]) => ({ name, ready: found.ready, replicas: found.replicas.length }));
   const stages = pipeline ? pipeline.stages.map(known) : health.consumers.map(seen);
-  return { parts, stages, streams: pipeline?.streams ?? [] };
+  return { parts, about: aboutOf(health), stages, streams: pipeline?.streams ?? [] };
+}
+
+/** Return what each part stands on, in a few words. */
+function aboutOf({ broker, version, parts: { llm, agent, index, database, embedding } }) {
+  return {
+    gateway: [`release ${version}`, broker.server && `broker NATS ${broker.server}`].filter(Boolean).join(", "),
+    embedder: embedding?.model && `model ${embedding.model.split("@")[0]}`,
+    retriever: index?.engine && `${index.engine}, ${counted(index.chunks ?? 0, "chunk")}`,
+    agent: llm?.model ? `model ${llm.model}` : agent?.answerer && `${agent.answerer} answers, no language model`,
+    persistence: database?.kind,
+  };
 }
 
 function known(stage) {

@@ -59,7 +59,12 @@ function happened(event, start) {
   return h("div", { class: "item" }, h("strong", {}, event.name), h("span", { class: "small soft" }, ` after ${duration(Math.max(millis(event.time) - start, 0))}`), facts(event.attributes));
 }
 
+/** Names are long and have no spaces: they may break behind a dot. */
+function breakable(name) {
+  return name.split(/(?<=[._])/).flatMap((part) => [part, h("wbr")]);
+}
+
 function facts(found) {
   const entries = Object.entries(found).filter(([, value]) => value !== null && value !== undefined);
-  return entries.length > 0 && h("dl", { class: "facts small" }, entries.map(([name, value]) => [h("dt", {}, name), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value))]));
+  return entries.length > 0 && h("dl", { class: "facts small" }, entries.map(([name, value]) => [h("dt", {}, breakable(name)), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value))]));
 }

@@ -97,8 +97,8 @@ function traceRow(item, times) {
   return h("tr", { dataset: { trace: item.trace_id } }, when,
     h("td", { class: "what" }, h("a", { href: `#/traces/${item.trace_id}` }, plain ?? name), item.error && h("span", { class: "badge bad" }, icon("alert"), "failed"), plain && h("div", { class: "small soft" }, name)),
     h("td", { class: "number nowrap" }, duration(item.duration_ms)),
-    h("td", { class: "through" }, item.services.map((service) => h("span", { class: "part-name small" }, h("span", { class: "swatch", style: { background: colourOf(service) } }), service))),
-    h("td", { class: "number" }, count(item.spans)));
+    h("td", {}, h("div", { class: "through" }, item.services.map((service) => h("span", { class: "part-name small" }, h("span", { class: "swatch", style: { background: colourOf(service) } }), service)))),
+    h("td", { class: "number spans-number" }, count(item.spans)));
 }
 
 function none(filter) {

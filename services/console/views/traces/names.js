@@ -10,6 +10,8 @@ const REQUESTS = {
   "DELETE /v1/collections/{name}": "Collection deleted",
   "replay dead letter": "Dead letter sent again",
 };
+// Whoever asked these waits for the answer; what comes after it is of less interest.
+const ASKED = new Set(["POST /v1/query", "POST /v1/chat/completions", "POST /v1/search", "POST /v1/embeddings"]);
 const PREFIX = /rag\.v1\./g;
 /** The services of the platform, in the order in which a document meets them. */
 export const SERVICES = ["gateway", "parser", "embedder", "retriever", "agent", "persistence"];
@@ -17,6 +19,11 @@ export const SERVICES = ["gateway", "parser", "embedder", "retriever", "agent", 
 /** Return what a request is called among people, null where only its own name says it. */
 export function plainName(name) {
   return Object.hasOwn(REQUESTS, name) ? REQUESTS[name] : null;
+}
+
+/** Tell whether a request is about its answer, and not about what it sets going. */
+export function wantsAnswer(name) {
+  return ASKED.has(name);
 }
 
 /** Return a span's name without what all names begin with. */

@@ -11,28 +11,39 @@ const LONGEST_CLIMB = 64;
 const ELSEWHERE = "on other things";
 const NOTHING = "in which nothing was recorded";
 
-/** Return a sentence: "1.2 s in all: 800 ms waiting for the parser, 210 ms embedding, 190 ms parsing". */
-export function inWords(rows, { begin, total }) {
-  const parts = partsOf(rows, begin, total);
-  const told = parts.slice(0, MOST_PARTS).filter(([, ms]) => ms >= total * LEAST_SHARE);
-  const rest = total - told.reduce((sum, [, ms]) => sum + ms, 0);
-  const named = told.map(([what, ms]) => `${duration(ms)} ${what}`);
-  if (rest > total * LEAST_SHARE) named.push(`${duration(rest)} ${ELSEWHERE}`);
-  return named.length ? `${duration(total)} in all: ${named.join(", ")}.` : `${duration(total)} in all.`;
+/**
+ * Return sentences: "1.2 s in all: 800 ms waiting for the parser, 210 ms embedding, 190 ms parsing." Where the caller had
+ * its answer before all was done, what came after it is told apart.
+ */
+export function inWords(rows, whole) {
+  const { begin, total } = whole;
+  const answered = answeredAfter(rows, whole);
+  if (answered > total * (1 - LEAST_SHARE)) return `${duration(total)} in all${listed(rows, begin, total)}.`;
+  const later = total - answered;
+  return `Answered after ${duration(answered)}${listed(rows, begin, answered)}. Then ${duration(later)} behind the answer${listed(rows, begin + answered, later)}.`;
 }
 
-/** Return `[what, ms]` of all that the time went to, the longest first. */
-export function partsOf(rows, begin, total) {
+/** Return after how many milliseconds the caller had its answer: at the end where nobody waited for one. */
+export function answeredAfter([request], { begin, total }) {
+  return request.span.kind === "server" ? request.end - begin : total;
+}
+
+function listed(rows, from, length) {
+  const parts = partsOf(rows, from, length);
+  const told = parts.slice(0, MOST_PARTS).filter(([, ms]) => ms >= length * LEAST_SHARE);
+  const rest = length - told.reduce((sum, [, ms]) => sum + ms, 0);
+  const named = told.map(([what, ms]) => `${duration(ms)} ${what}`);
+  if (named.length && rest > length * LEAST_SHARE) named.push(`${duration(rest)} ${ELSEWHERE}`);
+  return named.length ? `: ${named.join(", ")}` : "";
+}
+
+/** Return `[what, ms]` of all that went on for `length` ms from `from`, the longest first. */
+export function partsOf(rows, from, length) {
   const sums = new Map();
-  const end = begin + total;
-  const changes = rows.flatMap((row) => [
-    ...(row.waited > 0 ? [{ at: row.start - row.waited, row, list: "waits", on: true }, { at: row.start, row, list: "waits", on: false }] : []),
-    { at: row.start, row, list: "works", on: true },
-    { at: row.end, row, list: "works", on: false },
-  ]).sort((one, other) => one.at - other.at);
+  const end = from + length;
   const active = { waits: new Set(), works: new Set() };
-  let last = begin;
-  for (const { at, row, list, on } of changes) {
+  let last = from;
+  for (const { at, row, list, on } of changesOf(rows)) {
     const ms = Math.min(at, end) - last;
     if (ms > 0) {
       const what = doing(active);
@@ -45,11 +56,20 @@ export function partsOf(rows, begin, total) {
   return [...sums].sort(([, one], [, other]) => other - one);
 }
 
+function changesOf(rows) {
+  const changes = rows.flatMap((row) => [
+    ...(row.waited > 0 ? [{ at: row.start - row.waited, row, list: "waits", on: true }, { at: row.start, row, list: "waits", on: false }] : []),
+    { at: row.start, row, list: "works", on: true },
+    { at: row.end, row, list: "works", on: false },
+  ]);
+  return changes.sort((one, other) => one.at - other.at);
+}
+
 function doing({ waits, works }) {
   let deepest = null;
   for (const row of works) if (!deepest || row.depth > deepest.depth || (row.depth === deepest.depth && row.start > deepest.start)) deepest = row;
   const wait = first(waits, (row) => !deepest || (MAY_WAIT.has(deepest.span.kind) && isBelow(row, deepest)));
-  if (wait) return `waiting for the ${wait.span.service}`;
+  if (wait) return `waiting for ${wait.span.service === "persistence" ? "" : "the "}${wait.span.service}`;
   return deepest ? working(deepest) : NOTHING;
 }
 

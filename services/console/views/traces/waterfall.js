@@ -2,12 +2,15 @@
 
 import { h, replace } from "../../lib/dom.js";
 import { count, duration } from "../../lib/format.js";
-import { colourOf, shortName } from "./names.js";
+import { colourOf, shortName, wantsAnswer } from "./names.js";
 import { failed, remarks } from "./rows.js";
+import { answeredAfter } from "./summary.js";
 
 // So many rows are made at once; a trace may have thousands.
 const FIRST_ROWS = 300;
 const DEEPEST_INDENT = 12;
+// An answer that came before this share of the whole can be looked at alone.
+const MOST_TO_ZOOM = 0.8;
 const TICKS = [0, 0.25, 0.5, 0.75, 1];
 
 /** Return `{node, folded, focus(row), mark(row), select(row)}`; `open(row)` is called with the span that is wanted. */
@@ -96,7 +99,9 @@ export function waterfall(rows, whole, { folded, open }) {
   make(FIRST_ROWS);
   mark(rows[0]);
   nodes.get(rows[0]).setAttribute("aria-selected", "false");
-  const node = h("section", { class: "card waterfall" }, legend(rows), ruler(whole.total), tree, more);
+  const ticks = TICKS.map((share) => h("span", { style: { "inset-inline-start": `${share * 100}%` } }));
+  const ruler = h("div", { class: "ruler small soft", "aria-hidden": "true" }, h("span", {}), h("span", {}), h("div", { class: "ticks" }, ticks));
+  const node = h("section", { class: "card waterfall" }, h("div", { class: "row" }, legend(rows), zoom(rows, whole, tree, ticks)), ruler, tree, more);
   return { node, folded, focus, mark, select };
 }
 
@@ -106,13 +111,25 @@ function legend(rows) {
     rows.some((row) => row.waited > 0) && h("span", { class: "part-name" }, h("span", { class: "swatch waited" }), "waiting in a queue"));
 }
 
-function ruler(total) {
-  return h("div", { class: "ruler small soft", "aria-hidden": "true" }, h("span", {}), h("span", {}), h("div", { class: "ticks" }, TICKS.map((share) => h("span", { style: { "inset-inline-start": `${share * 100}%` } }, duration(total * share)))));
+/** Have the bars show the time up to the answer, or all of it; returns the buttons that choose, where there is a choice. */
+function zoom(rows, whole, tree, ticks) {
+  const answered = answeredAfter(rows, whole);
+  const choice = answered > 0 && answered < whole.total * MOST_TO_ZOOM;
+  const buttons = choice && [["Until the answer", answered], ["All of it", whole.total]].map(([name, length]) => h("button", { onclick: () => show(length), value: length }, name));
+
+  function show(length) {
+    tree.style.setProperty("--zoom", String(length ? whole.total / length : 1));
+    ticks.forEach((tick, place) => (tick.textContent = place ? duration(length * TICKS[place]) : "0"));
+    for (const button of buttons || []) button.setAttribute("aria-pressed", String(Number(button.value) === length));
+  }
+
+  show(choice && wantsAnswer(rows[0].span.name) ? answered : whole.total);
+  return choice && h("div", { class: "row zoom" }, buttons);
 }
 
 function spanRow(row, { begin, total }) {
   const { span, depth } = row;
-  const share = (ms) => `${total ? (ms / total) * 100 : 0}%`;
+  const share = (ms) => `calc(${total ? (ms / total) * 100 : 0}% * var(--zoom))`;
   const notes = remarks(row);
   const links = span.links.length;
   const words = [shortName(span.name), span.service, failed(row) && "failed", notes, row.waited > 0 && `waited ${duration(row.waited)}`, `took ${duration(span.duration_ms)}`, links && `${links} links`];
