@@ -18,9 +18,10 @@ log = get_logger(__name__)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED_ROUTE: Final = "unmatched"
-# Probes come every second, who watches looks as often, and looking at traces shall not make new ones; unless the caller
-# has begun one himself.
-UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces", "/v1/admin/pipeline", "/console/")
+# Probes and an open console come every second or so, and looking at traces shall not make new ones, unless the caller has
+# begun one himself.
+UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces", "/v1/admin/pipeline", "/v1/me", "/console/")
+UNRECORDED_PAGES: Final = frozenset({"/", "/docs"})
 # Routes of a process's own, which are templates themselves; the framework names those of the API alone.
 _OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})
 # The buckets that OpenTelemetry's conventions advise for this metric.
@@ -64,7 +65,8 @@ class Edge:
 
     def _span(self, scope: Scope, method: str) -> AbstractContextManager[Span]:
         headers = _trace_headers(scope)
-        if not headers and scope["path"].startswith(UNRECORDED):
+        path = scope["path"]
+        if not headers and (path in UNRECORDED_PAGES or path.startswith(UNRECORDED)):
             return unrecorded_span()
         return span(self._tracer, method, SpanKind.SERVER, headers=headers)
 

@@ -50,7 +50,7 @@ BODIES: Final[Mapping[str, str]] = {
 }
 # Of all tenants: for the operator's tenant only, or without anything of a tenant in it.
 PLATFORM_WIDE: Final = frozenset({"GET /v1/admin/pipeline", "POST /v1/admin/reindex", "POST /v1/admin/reconcile"})
-NOBODYS: Final = frozenset({"GET /health", "GET /health/detailed", "POST /v1/embeddings"})
+NOBODYS: Final = frozenset({"GET /health", "GET /health/detailed", "POST /v1/embeddings", "GET /v1/me"})
 # These write for the caller's own tenant.
 OWN: Final = frozenset({"POST /v1/documents", "POST /v1/admin/keys"})
 FILLED: Final[Mapping[str, str]] = {

@@ -271,9 +271,28 @@ async def test_a_missing_scope_is_named(stand: Stand) -> None:
 
 
 async def test_no_path_is_reached_by_nobody_but_those_that_are_open(stand: Stand) -> None:
-    for path in ("/live", "/ready", "/health", "/health/detailed", "/metrics", "/docs", "/openapi.json", "/asyncapi"):
+    for path in (
+        "/live",
+        "/ready",
+        "/health",
+        "/health/detailed",
+        "/metrics",
+        "/docs",
+        "/openapi.json",
+        "/asyncapi",
+        "/",
+    ):
         assert (await stand.first.get(path)).status_code in (200, 503)
-    for path in ("/", "/v1/nothing", "/docs/../v1/documents", "/health/../v1/documents", "//v1/documents", "/livex"):
+    for path in (
+        "/v1/nothing",
+        "/v1/me",
+        "/console/../v1/documents",
+        "/console",
+        "/docs/../v1/documents",
+        "/health/../v1/documents",
+        "//v1/documents",
+        "/livex",
+    ):
         assert (await stand.first.get(path)).status_code == 401
 
 
