@@ -12,6 +12,7 @@ from tests.platform_process import RunningPlatform, running_platform
 
 # The machine may do other things beside.
 PATIENCE_MS = 15_000
+TRACE_LINK = "https://tracing.example/trace/{trace_id}"
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def browser() -> Iterator[Browser]:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A running platform that tests share; each uses documents and collections of its own."""
     data: Path = tmp_path_factory.mktemp("platform")
-    with running_platform(data) as running:
+    with running_platform(data, RAG_GATEWAY_TRACE_LINK=TRACE_LINK) as running:
         yield running
 
 

@@ -34,9 +34,8 @@ export function showList(place, query) {
 }
 
 function filters(filter) {
-  const least = h("select", { onchange: () => go() }, LEAST_MS.map(([value, name]) => h("option", { value, selected: value === (filter.min_ms ?? "") }, name)));
-  if (filter.min_ms && !LEAST_MS.some(([value]) => value === filter.min_ms)) least.append(h("option", { value: filter.min_ms, selected: true }, `${filter.min_ms} ms`));
-  const service = h("select", { onchange: () => go() }, h("option", { value: "" }, "any service"), SERVICES.map((name) => h("option", { value: name, selected: name === filter.service }, name)));
+  const least = chooser(LEAST_MS, filter.min_ms ?? "", (value) => `${value} ms`, () => go());
+  const service = chooser([["", "any service"], ...SERVICES.map((name) => [name, name])], filter.service ?? "", String, () => go());
   const failed = h("input", { type: "checkbox", checked: filter.error === "true", onchange: () => go() });
   const go = () => {
     const wanted = Object.entries({ min_ms: least.value, error: failed.checked ? "true" : "", service: service.value }).filter(([, value]) => value);
@@ -44,6 +43,12 @@ function filters(filter) {
   };
   return h("form", { class: "row grow", "aria-label": "Filter", onsubmit: (event) => event.preventDefault() },
     h("label", {}, "Took at least", least), h("label", {}, "Went through", service), h("label", { class: "check" }, failed, "Only failed"));
+}
+
+/** Return a choice of `[value, name]`; an address may name a value that is none of them. */
+function chooser(choices, chosen, nameOf, onchange) {
+  const all = choices.some(([value]) => value === chosen) ? choices : [...choices, [chosen, nameOf(chosen)]];
+  return h("select", { onchange }, all.map(([value, name]) => h("option", { value, selected: value === chosen }, name)));
 }
 
 function byId() {

@@ -1,0 +1,45 @@
+"""Acting on the broker of a running platform, past its gateway, as the platform's own user."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+from nats.aio.client import Client
+
+from contracts import subjects
+from tests.platform_process import RunningPlatform
+
+
+def on_broker(platform: RunningPlatform, act: Callable[[Client], Awaitable[Any]]) -> None:
+    """Do something as the platform's own user."""
+
+    async def connected() -> None:
+        client = await nats.connect(platform.nats_url, user="platform", password=platform.password)
+        try:
+            await act(client)
+        finally:
+            await client.close()
+
+    asyncio.run(connected())
+
+
+def publish(platform: RunningPlatform, *documents: dict[str, Any] | bytes, tenant: str = "default") -> None:
+    """Send messages for the parser, whatever is in them."""
+
+    async def act(client: Client) -> None:
+        for document in documents:
+            payload = document if isinstance(document, bytes) else json.dumps(document).encode()
+            await client.jetstream().publish(subjects.ingest(tenant), payload)
+
+    on_broker(platform, act)
+
+
+def put_object(platform: RunningPlatform, name: str, content: bytes) -> None:
+    """Store a payload where the parser looks for it."""
+
+    async def act(client: Client) -> None:
+        await (await client.jetstream().object_store(subjects.UPLOADS_BUCKET)).put(name, content)
+
+    on_broker(platform, act)
