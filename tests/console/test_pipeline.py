@@ -24,6 +24,7 @@ pytestmark = pytest.mark.timeout(240)
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 LETTERS = "/v1/admin/dead-letters"
 SECONDS = re.compile(r"^(< 1|\d+) s$")
+UNKNOWN = "\u2013"
 SERIOUS = {"serious", "critical"}
 # A look, three of them before anything is said, and a machine that does other things.
 NOTICED_MS = 40_000
@@ -294,7 +295,7 @@ def test_a_key_without_the_scope_admin_sees_what_it_may(browser: Browser, operat
         expect(page.get_by_role("article", name="parser")).to_contain_text("1 replica")
         expect(page.locator("tr[data-stage]")).to_have_count(10)
         assert cells(page, "agent")[0] == "0"
-        assert cells(page, "agent")[3:5] == ["–", "–"]
+        assert cells(page, "agent")[3:5] == [UNKNOWN, UNKNOWN]
         expect(page.get_by_role("heading", name="Streams")).to_have_count(0)
         page.get_by_role("link", name="Dead letters").click()
         expect(page.get_by_role("heading", name="Not for this key")).to_be_visible()

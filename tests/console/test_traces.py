@@ -86,7 +86,8 @@ def drawn(page: Page, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
     """Return the rows as the console makes them of these spans."""
     script = """async (spans) => {
       const { rowsOf } = await import("/console/views/traces/rows.js");
-      return rowsOf(spans).map((row) => ({ id: row.span.span_id, depth: row.depth, waited: row.waited, orphan: row.orphan }));
+      const told = ({ span, depth, waited, orphan }) => ({ id: span.span_id, depth, waited, orphan });
+      return rowsOf(spans).map(told);
     }"""
     made: list[dict[str, Any]] = page.evaluate(script, list(found))
     return made
@@ -131,7 +132,7 @@ def test_a_document_is_drawn_span_by_span_with_its_waiting(page: Page, traced: T
     assert bar["width"] == pytest.approx(max(track["width"] * (waiting.waited / total), 2), abs=1.5)
     left = track["width"] * ((waiting.start - waiting.waited - begin) / total)
     assert bar["x"] - track["x"] == pytest.approx(left, abs=1.5)
-    assert not page.locator("[data-span='%s'] .bar.waited" % expected[0].span["span_id"]).count()
+    assert not page.locator(f"[data-span='{expected[0].span['span_id']}'] .bar.waited").count()
     summary = page.locator(".in-words")
     expect(summary).to_contain_text(re.compile(r"^(Answered after|[\d.]+ m?s in all)"))
     expect(page.get_by_role("link", name="Tracing system")).to_have_attribute(

@@ -20,13 +20,12 @@ export function rowsOf(spans) {
   const roots = [];
   for (const row of all) {
     const parent = known.get(row.span.parent_span_id);
-    if (parent && parent !== row) parent.children.push(row);
-    else roots.push(row);
-    row.parent = parent && parent !== row ? parent : null;
-    row.orphan = !row.parent && row.span.parent_span_id !== null;
+    (parent?.children ?? roots).push(row);
+    row.parent = parent ?? null;
+    row.orphan = !parent && row.span.parent_span_id !== null;
   }
   const drawn = below(roots);
-  // Spans that are one another's ancestors would be drawn never; no exporter makes them, but anybody may send them.
+  // A span that is its own ancestor would be drawn never; no exporter makes one, but anybody may send it.
   const seen = new Set(drawn);
   const lost = all.filter((row) => !seen.has(row));
   for (const row of lost) Object.assign(row, { parent: null, children: [], orphan: true, depth: 0 });
