@@ -301,18 +301,17 @@ def test_a_key_without_the_scope_admin_sees_what_it_may(browser: Browser, operat
         expect(page.get_by_role("heading", name="Not for this key")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_keeps_people_out(browser: Browser, operated: Operated, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", PHONE), ("dark", VIEWPORT)], ids=["light", "dark"])
+def test_nothing_keeps_people_out(browser: Browser, operated: Operated, scheme: str, viewport: dict[str, int]) -> None:
     publish(operated.platform, {"id": f"seen-{scheme}", "object": "nowhere", "media_type": "text/plain"})
     letter = letter_of(operated, f"seen-{scheme}")
-    for viewport in (VIEWPORT, PHONE):
-        with signed_in(browser, operated, operated.admin, viewport=viewport, color_scheme=scheme) as page:
-            page.goto("/#/pipeline")
-            expect(page.locator("tr[data-stage]")).to_have_count(10)
-            assert_open_to_all(page)
-            page.goto("/#/pipeline/dead-letters")
-            expect(page.locator("tbody tr").first).to_be_visible()
-            assert_open_to_all(page)
-            page.goto(f"/#/pipeline/dead-letters/{letter['seq']}")
-            expect(page.get_by_label("Payload")).to_be_visible()
-            assert_open_to_all(page)
+    with signed_in(browser, operated, operated.admin, viewport=viewport, color_scheme=scheme) as page:
+        page.goto("/#/pipeline")
+        expect(page.locator("tr[data-stage]")).to_have_count(10)
+        assert_open_to_all(page)
+        page.goto("/#/pipeline/dead-letters")
+        expect(page.locator("tbody tr").first).to_be_visible()
+        assert_open_to_all(page)
+        page.goto(f"/#/pipeline/dead-letters/{letter['seq']}")
+        expect(page.get_by_label("Payload")).to_be_visible()
+        assert_open_to_all(page)

@@ -17,11 +17,12 @@ const EVERY_MS = 1_000;
 const PATIENCE_MS = 60_000;
 const MISSING_MS = 10_000;
 const MOST_FAILURES = 5;
-const HOUR_MS = 3_600_000;
+const ID = /^[0-9a-f]{32}$/;
 
 /** Show the trace of this id; `spanId` is the span that is opened first. */
 export function showTrace(place, id, spanId, caller) {
   const traceId = id.toLowerCase();
+  if (!ID.test(traceId)) return void replace(place, unlike(id));
   const since = Date.now();
   const status = h("p", { class: "row soft small", role: "status" }, h("span", { class: "spinner" }), "Loading");
   const content = h("div", {});
@@ -67,6 +68,11 @@ function missing(traceId) {
     h("a", { class: "button", href: "#/traces" }, "All traces"));
 }
 
+function unlike(id) {
+  return h("div", { class: "empty" }, h("h2", {}, "No trace id"), h("p", {}, `A trace id has 32 hexadecimal digits, found ${JSON.stringify(id)}.`),
+    h("a", { class: "button", href: "#/traces" }, "All traces"));
+}
+
 function idOf(traceId) {
   const copy = async () => {
     await navigator.clipboard.writeText(traceId);
@@ -90,7 +96,6 @@ function draw(content, trace, before, spanId) {
       h("h2", {}, plainName(first.span.name) ?? shortName(first.span.name)),
       h("p", { class: "in-words" }, inWords(rows, whole)),
       h("p", { class: "small soft" }, `${moment(first.span.start)}, ${counted(trace.span_count, "span")} of ${counted(new Set(rows.map((row) => row.span.service)).size, "service")}${longest(rows)}`),
-      whole.total > HOUR_MS && h("p", { class: "small soft" }, "It spans a long time: a message that was sent again belongs to the trace it began in."),
       failures(rows, bars), cut(trace)),
     h("div", { class: "trace-body" }, bars.node, panel.node));
   const wanted = before?.selected() ?? spanId;
@@ -115,5 +120,5 @@ function failures(rows, bars) {
 
 function cut(trace) {
   const all = trace.span_count + trace.dropped;
-  return (trace.truncated || trace.dropped > 0) && h("p", { class: "small soft" }, `Only ${count(trace.spans.length)} of ${count(all)} spans are shown: the trace is larger than what is kept of one.`);
+  return (trace.truncated || trace.dropped > 0) && h("p", { class: "small soft" }, `Only the first ${count(trace.spans.length)} of ${count(all)} spans can be shown.`);
 }
