@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import nats
@@ -22,7 +23,9 @@ def on_broker(platform: RunningPlatform, act: Callable[[Client], Awaitable[Any]]
         finally:
             await client.close()
 
-    asyncio.run(connected())
+    # On a thread of its own: a test that drives a browser has a loop in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(connected())).result()
 
 
 def publish(platform: RunningPlatform, *documents: dict[str, Any] | bytes, tenant: str = "default") -> None:

@@ -9,7 +9,8 @@ import { STAGES } from "./state.js";
 
 const LETTERS = "v1/admin/dead-letters";
 const PAGE = 50;
-const CODE = /^[A-Za-z0-9._-]{1,100}$/;
+// As the attribute wants it: the whole value, and every hyphen escaped.
+const CODE = "[A-Za-z0-9._\\-]{1,100}";
 
 /** Show the list that the address asks for (`stage`, `code`). */
 export function showLetters(place, query) {
@@ -26,7 +27,7 @@ function filters({ consumer, code }) {
   const stage = h("select", { name: "stage", onchange: () => go() },
     h("option", { value: "" }, "Every stage"),
     Object.keys(STAGES).map((name) => h("option", { value: name, selected: name === consumer }, name)));
-  const codes = h("input", { name: "code", value: code ?? "", placeholder: "any", spellcheck: "false", autocapitalize: "off", pattern: CODE.source, title: "A code as the list shows it, such as object_missing", onchange: () => codes.reportValidity() && go() });
+  const codes = h("input", { name: "code", value: code ?? "", placeholder: "any", spellcheck: "false", autocapitalize: "off", pattern: CODE, title: "A code as the list shows it, such as object_missing", onchange: () => codes.reportValidity() && go() });
   const go = () => {
     const wanted = new URLSearchParams(Object.entries({ stage: stage.value, code: codes.value.trim() }).filter(([, value]) => value));
     location.hash = `#/pipeline/dead-letters${wanted.size ? `?${wanted}` : ""}`;
