@@ -20,7 +20,16 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 UNMATCHED_ROUTE: Final = "unmatched"
 # Probes and an open console come every second or so, and looking at traces shall not make new ones, unless the caller has
 # begun one himself.
-UNRECORDED: Final = ("/live", "/ready", "/metrics", "/health", "/v1/traces", "/v1/admin/pipeline", "/v1/me", "/console/")
+UNRECORDED: Final = (
+    "/live",
+    "/ready",
+    "/metrics",
+    "/health",
+    "/v1/traces",
+    "/v1/admin/pipeline",
+    "/v1/me",
+    "/console/",
+)
 UNRECORDED_PAGES: Final = frozenset({"/", "/docs"})
 # Routes of a process's own, which are templates themselves; the framework names those of the API alone.
 _OWN_ROUTES: Final = frozenset({"/live", "/ready", "/metrics"})

@@ -15,7 +15,7 @@ import { waterfall } from "./waterfall.js";
 // Spans arrive about a second after their work; a long answer brings them for as long as it takes.
 const EVERY_MS = 1_000;
 const PATIENCE_MS = 60_000;
-const MISSING_MS = 10_000;
+const MISSING_MS = 4_000;
 const MOST_FAILURES = 5;
 const ID = /^[0-9a-f]{32}$/;
 
