@@ -4,6 +4,7 @@ import { get } from "./lib/api.js";
 import { dialog, problemBox } from "./lib/dialogs.js";
 import { h, replace } from "./lib/dom.js";
 import { icon } from "./lib/icons.js";
+import { watchPlatform } from "./lib/platform_banner.js";
 import { applyTheme, nextTheme, theme } from "./lib/theme.js";
 import { askWith, keep, key } from "./lib/session.js";
 
@@ -109,3 +110,4 @@ replace(document.querySelector(".rail nav"), links());
 foot(null);
 addEventListener("hashchange", show);
 show();
+watchPlatform(document.getElementById("banner"));

@@ -80,4 +80,4 @@ def _labels(backlog: Backlog) -> dict[str, str]:
 
 
 def _age(backlog: Backlog) -> float:
-    return max(0.0, time.time() - backlog.oldest_at) if backlog.oldest_at is not None else 0.0
+    return backlog.age_seconds(time.time()) or 0.0

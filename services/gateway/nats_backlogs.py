@@ -31,6 +31,10 @@ class Backlog:
     settled: int
     oldest_at: float | None = None
 
+    def age_seconds(self, now: float) -> float | None:
+        """Return how old the oldest message is at `now` (unix seconds), None when there is none."""
+        return None if self.oldest_at is None else max(0.0, now - self.oldest_at)
+
 
 class NatsBacklogs:
     """Looks at the consumers; every call raises nats.errors.Error or TimeoutError when the broker does not answer."""

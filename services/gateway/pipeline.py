@@ -42,7 +42,7 @@ class Pipeline:
         """Return every declared stage and stream; Unavailable when the broker does not tell."""
         try:
             backlogs, streams, replies = await asyncio.gather(
-                self._sampled(), self._streams(), self._components.replies()
+                self._sampled_with_ages(), self._streams(), self._components.replies()
             )
         except (NatsError, TimeoutError) as error:
             raise Unavailable(f"the broker does not tell the state of its streams: {error}") from error
@@ -58,8 +58,11 @@ class Pipeline:
         """Sample for ever, so that neither a rate nor a scrape waits for the broker; one that is away leaves a gap."""
         while True:
             with suppress(NatsError, TimeoutError):
-                self._gauges.show(await self._backlogs.with_ages(await self._sampled()))
+                self._gauges.show(await self._sampled_with_ages())
             await asyncio.sleep(self._sample_seconds)
+
+    async def _sampled_with_ages(self) -> list[Backlog]:
+        return await self._backlogs.with_ages(await self._sampled())
 
     async def _sampled(self) -> list[Backlog]:
         found = await self._backlogs.look()
@@ -87,6 +90,7 @@ class Pipeline:
     def _stage(self, backlog: Backlog, replies: Iterable[HealthReply], dead: Mapping[str, int]) -> Stage:
         name = backlog.consumer.name
         rate = self._rates.per_second(name)
+        age = backlog.age_seconds(time.time())
         return Stage(
             stage=name,
             stream=backlog.consumer.stream,
@@ -95,6 +99,7 @@ class Pipeline:
             redelivered=backlog.redelivered,
             dead_letters=dead.get(subjects.dead(name), 0),
             rate_per_s=None if rate is None else round(rate, 2),
+            oldest_age_s=None if age is None else round(age, 1),
             consumers_seen=sum(name in reply.details.get("consumers", {}) for reply in replies),
         )
 

@@ -209,6 +209,7 @@ class QueryAnswer(Message):
 class Stage(Message):
     """A durable consumer: what waits for it, what it works on, how fast it gets on (null until two samples).
 
+    `oldest_age_s` is how long ago the oldest message was stored that is not finished, null when there is none.
     `dead_letters` counts those of all tenants.
     """
 
@@ -219,6 +220,7 @@ class Stage(Message):
     redelivered: int
     dead_letters: int
     rate_per_s: float | None
+    oldest_age_s: float | None
     consumers_seen: int
 
 

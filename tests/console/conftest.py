@@ -16,6 +16,7 @@ from tests.scripted_llm import Reply, ScriptedLlm, scripted_llm
 # The machine may do other things beside.
 PATIENCE_MS = 15_000
 MAX_WAITING_PER_CALLER = 4
+TRACE_LINK = "https://tracing.example/trace/{trace_id}"
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +37,7 @@ def browser() -> Iterator[Browser]:
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A running platform that tests share; each uses documents and collections of its own."""
     data: Path = tmp_path_factory.mktemp("platform")
-    with running_platform(data) as running:
+    with running_platform(data, RAG_GATEWAY_TRACE_LINK=TRACE_LINK) as running:
         yield running
 
 

@@ -1,46 +1,15 @@
 """Dead letters through the running platform: found, understood, sent again once the cause is gone, discarded."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
-from nats.aio.client import Client
 
-from contracts import subjects
-from tests.broker_asking import connected
+from tests.platform_broker import publish, put_object
 from tests.platform_process import RunningPlatform, rag, wait_until
 
 LETTERS = "/v1/admin/dead-letters"
 TEXT = b"The lighthouse of Kiel was painted green in 1987."
-
-
-def on_broker(platform: RunningPlatform, act: Callable[[Client], Awaitable[Any]]) -> None:
-    """Do something as the platform's own user."""
-
-    async def acted() -> None:
-        client = await connected(platform)
-        try:
-            await act(client)
-        finally:
-            await client.close()
-
-    asyncio.run(acted())
-
-
-def publish(platform: RunningPlatform, document: dict[str, Any], tenant: str = "default") -> None:
-    async def act(client: Client) -> None:
-        await client.jetstream().publish(subjects.ingest(tenant), json.dumps(document).encode())
-
-    on_broker(platform, act)
-
-
-def put_object(platform: RunningPlatform, name: str, content: bytes) -> None:
-    async def act(client: Client) -> None:
-        await (await client.jetstream().object_store(subjects.UPLOADS_BUCKET)).put(name, content)
-
-    on_broker(platform, act)
 
 
 def document_is(api: httpx.Client, document_id: str, status: str) -> dict[str, Any]:

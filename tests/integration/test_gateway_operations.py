@@ -99,7 +99,9 @@ async def test_the_pipeline_shows_every_stage_with_its_backlog(stand: Stand) -> 
     stages = {stage["stage"]: stage for stage in found["stages"]}
     assert list(stages) == [consumer.name for consumer in CONSUMERS]
     assert (stages["parser"]["backlog"], stages["parser"]["consumers_seen"]) == (3, 2)
+    assert 0 <= stages["parser"]["oldest_age_s"] < 60
     assert (stages["persistence-intake"]["backlog"], stages["persistence-intake"]["in_flight"]) == (0, 0)
+    assert stages["persistence-intake"]["oldest_age_s"] is None
     streams = {stream["name"]: stream for stream in found["streams"]}
     assert list(streams) == [stream.name for stream in STREAMS]
     assert (streams["INGEST"]["messages"], streams["INGEST"]["last_sequence"]) == (3, 3)

@@ -12,7 +12,8 @@ import pytest
 from nats.aio.client import Client
 
 from contracts import subjects
-from tests.e2e.test_dead_letters import LETTERS, document_is, letter_of, on_broker, put_object
+from tests.e2e.test_dead_letters import LETTERS, document_is, letter_of
+from tests.platform_broker import on_broker, put_object
 from tests.platform_process import RunningPlatform, running_platform, wait_until
 from tests.redis_server import redis_server
 from tests.scripted_llm import Reply, ScriptedLlm, scripted_llm
