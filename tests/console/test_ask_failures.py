@@ -20,6 +20,11 @@ from tests.tcp_proxy import proxy_in_thread
 WHO = "Who built the lighthouse of Lindby?"
 WORDS = "Greta Holm built the lighthouse of Lindby, and Lindby opened its harbour in 1887 [1]."
 SHOWN = WORDS.replace("[1]", "1")
+WATCH = """() => {
+    const prose = document.querySelector(".turn .prose");
+    window.seen = [];
+    new MutationObserver(() => window.seen.push(prose.textContent)).observe(prose, { childList: true, subtree: true });
+}"""
 BROKEN_LINE = ("net::ERR", "Failed to load resource")
 
 
@@ -40,7 +45,7 @@ def test_a_line_that_breaks_in_the_middle_of_an_answer_loses_and_repeats_nothing
     browser: Browser, talking_platform: RunningPlatform, talking_api: httpx.Client, key: str, llm: ScriptedLlm
 ) -> None:
     document = bring(talking_api)
-    reply, go_on = held(WORDS, after=5)
+    reply, go_on = held(WORDS, after=5, gap=0.05)
     llm.script.append(reply)
     gateway = httpx.URL(talking_platform.url)
     assert gateway.port is not None
@@ -52,9 +57,15 @@ def test_a_line_that_breaks_in_the_middle_of_an_answer_loses_and_repeats_nothing
             expect(turn.locator(".prose")).to_have_text("Greta Holm built the lighthouse")
             proxy.go_away()
             expect(turn.get_by_role("status")).to_have_text("The connection broke. Trying again")
+            page.evaluate(WATCH)
+            with page.expect_response(lambda response: response.url.endswith("/events")):
+                proxy.come_back()
             go_on.set()
-            proxy.come_back()
             expect(ended(turn).locator(".prose")).to_have_text(SHOWN)
+            # The whole text at the end takes the place of what came before, so that is looked at as well.
+            seen = page.evaluate("window.seen")
+            assert seen
+            assert [text for text in seen if not SHOWN.startswith(text.strip())] == []
     assert len(llm.requests) == 1
 
 
