@@ -108,7 +108,7 @@ def test_an_image_starts_its_service_without_rights_and_is_asked_for_its_health(
 
 @pytest.mark.parametrize("image", sorted(FOLDERS))
 def test_the_commit_is_the_last_that_an_image_is_told(image: str) -> None:
-    """INVARIANT: what changes with every commit comes behind what takes time, or no layer is ever taken from a cache."""
+    """INVARIANT: what changes with every commit comes behind what takes time, or no layer is taken from a cache."""
     lines = [line for line in stage(image).splitlines() if line and line[0] != "#"]
     assert [line.partition("=")[0] for line in lines[-3:]] == [
         "ARG REVISION",
