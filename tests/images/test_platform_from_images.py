@@ -50,7 +50,7 @@ class Stand:
 
     def mounts(self, name: str, data: Path | None = None) -> dict[Path, str]:
         """Return what is mounted: the secrets of this consumer, and where it keeps data a folder for them."""
-        [volume] = COMPOSE["services"][name]["volumes"]
+        [volume] = [one for one in COMPOSE["services"][name]["volumes"] if one.startswith("secrets-")]
         mounted = {self.secrets / volume.partition(":")[0].removeprefix("secrets-"): "/run/secrets:ro"}
         return {**mounted, **({data: "/data"} if data else {})}
 
