@@ -83,11 +83,10 @@ class Builder:
         if self.timestamp_option is not None:
             when = (self.timestamp_option, str(source.epoch))
         command = [*self.command, "build", *self.build_options, *when]
-        # Not in the Dockerfile, so that a commit that changes nothing of an image leaves its layers as they are.
-        for name, value in (("revision", source.revision), ("created", source.created)):
-            command += ["--label", f"org.opencontainers.image.{name}={value}"]
+        arguments = {"REVISION": source.revision, "CREATED": source.created}
         if base := environment.get("BASE"):
-            command += ["--build-arg", f"BASE={base}"]
+            arguments["BASE"] = base
+        command += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         command += [part for name in PASSED_ON if environment.get(name) for part in ("--build-arg", name)]
         command += [
             part

@@ -106,6 +106,18 @@ def test_an_image_starts_its_service_without_rights_and_is_asked_for_its_health(
     assert not re.search(r"^USER ", stage(image), re.MULTILINE)
 
 
+@pytest.mark.parametrize("image", sorted(FOLDERS))
+def test_the_commit_is_the_last_that_an_image_is_told(image: str) -> None:
+    """INVARIANT: what changes with every commit comes behind what takes time, or no layer is taken from a cache."""
+    lines = [line for line in stage(image).splitlines() if line and line[0] != "#"]
+    assert [line.partition("=")[0] for line in lines[-3:]] == [
+        "ARG REVISION",
+        "ARG CREATED",
+        "LABEL org.opencontainers.image.revision",
+    ]
+    assert not re.search(r"REVISION|CREATED", "\n".join(lines[:-3]))
+
+
 def test_images_and_compose_are_of_the_version_of_the_code() -> None:
     assert re.findall(r'image\.version="(.*)"', TEXT) == [VERSION]
     assert set(re.findall(r"rag-[a-z]+:([\d.]+)$", (PROJECT / "docker-compose.yml").read_text(), re.M)) == {VERSION}
@@ -160,9 +172,8 @@ def test_docker_and_buildah_get_the_same_build() -> None:
     for builder in (docker(), buildah(environment)):
         command = builder.build("gateway", source, environment)
         assert command[-7:] == ["--file", str(DOCKERFILE), "--target", "gateway", "--tag", tag("gateway"), "."]
-        assert "BASE=base@sha256:1" in command
-        for label in ("revision=abc", "created=1970-01-02T00:00:00Z"):
-            assert command[command.index(f"org.opencontainers.image.{label}") - 1] == "--label"
+        for argument in ("BASE=base@sha256:1", "REVISION=abc", "CREATED=1970-01-02T00:00:00Z"):
+            assert command[command.index(argument) - 1] == "--build-arg"
         assert "id=ca.crt,src=/ca.pem" in command
         assert command[command.index("PIP_INDEX_URL") - 1] == "--build-arg"
         assert not any("user:word" in part for part in command), "a password can be seen in the list of processes"
