@@ -18,8 +18,8 @@ log = get_logger(__name__)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED_ROUTE: Final = "unmatched"
-# Probes and an open console come every second or so, and looking at traces shall not make new ones, unless the caller has
-# begun one himself.
+# Probes and an open console come every second or so, and looking at traces shall not make new ones, unless the caller
+# has begun one himself.
 UNRECORDED: Final = (
     "/live",
     "/ready",
