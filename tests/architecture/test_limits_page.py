@@ -94,6 +94,12 @@ SHOWN_BY: Final[Mapping[str, Sequence[str]]] = {
         f"{UNIT}/parser/test_fetching.py::test_what_may_go_away_is_tried_again_when_the_server_says",
         f"{UNIT}/parser/test_fetching.py::test_a_server_that_does_not_finish_in_time_is_tried_again",
     ),
+    "ids in one list of documents": (
+        f"{WHOLE}/test_gateway_document_lists.py::test_a_wrong_list_is_refused_by_its_parameter",
+    ),
+    "part of a title that is searched for": (
+        f"{WHOLE}/test_gateway_document_lists.py::test_a_wrong_list_is_refused_by_its_parameter",
+    ),
     "bytes": (f"{WHOLE}/test_quotas.py::test_a_large_upload_counts_before_it_is_parsed",),
     "a document that is accepted, processing or indexed": (COUNTS,),
     "an update": (COUNTS, f"{UNIT}/shared/test_quotas.py::test_an_update_counts_what_it_adds"),

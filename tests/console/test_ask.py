@@ -195,7 +195,7 @@ def test_a_reload_in_the_middle_of_an_answer_loses_and_repeats_nothing(
         else:
             page.get_by_role("link", name="Documents").click()
             expect(page.get_by_role("heading", level=1)).to_have_text("Documents")
-            page.get_by_role("navigation").get_by_role("link", name="Ask").click()
+            page.get_by_role("navigation").get_by_role("link", name="Ask", exact=True).click()
         expect(page.get_by_role("article", name=WHO).locator(".prose")).to_have_text("Greta Holm built the lighthouse")
     go_on.set()
     turn = ended(page.get_by_role("article", name=WHO))
