@@ -53,6 +53,7 @@ async def test_documents_are_listed_by_title_by_id_and_by_age(stand: Stand) -> N
         ("collection=a b", "collection"),
         ("title=", "title"),
         ("title=%00", "title"),
+        ("title=" + "x" * 257, "title"),
         ("id=", "id.0"),
         ("&".join(["id=x"] * 101), "id"),
         ("order=title", "order"),
