@@ -53,6 +53,10 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
 test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
 	@exec $(BIN)/python -m pytest tests/e2e tests/integration tests/outages -m extended $(PYTEST_ARGS)
 
+.PHONY: test-console
+test-console: .set-up-dev ## Click through every view of the web console in Chromium, some 5 minutes
+	@exec $(BIN)/python -m pytest tests/console -m "console or not console" $(PYTEST_ARGS)
+
 .PHONY: test-llm
 test-llm: .set-up-dev ## Ask a small language model in a real llama.cpp server, some 3 minutes (fetches 511 MB once)
 	@$(BIN)/python -m deploy.local.language_model
@@ -172,6 +176,10 @@ dashboards: .set-up-dev ## Make Grafana's dashboards of their sources again
 .PHONY: kubernetes
 kubernetes: .set-up-dev ## Make the PrometheusRule of the alerts again
 	@$(BIN)/python -m deploy.kubernetes.prometheus_rules
+
+.PHONY: screenshots
+screenshots: .set-up-dev ## Take the pictures of docs/images of a running platform again (needs Chromium)
+	@$(BIN)/python -m tests.screenshots
 
 .PHONY: lock
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)

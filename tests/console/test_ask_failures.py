@@ -17,6 +17,8 @@ from tests.platform_process import RunningPlatform, wait_until
 from tests.scripted_llm import Reply, ScriptedLlm
 from tests.tcp_proxy import proxy_in_thread
 
+pytestmark = pytest.mark.console
+
 WHO = "Who built the lighthouse of Lindby?"
 WORDS = "Greta Holm built the lighthouse of Lindby, and Lindby opened its harbour in 1887 [1]."
 SHOWN = WORDS.replace("[1]", "1")

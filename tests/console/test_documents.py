@@ -12,6 +12,8 @@ from tests.console.browsing import PHONE, VIEWPORT, opened_page
 from tests.console.filing import bring, found_in, new_name, open_list, payload, row
 from tests.platform_process import RunningPlatform, wait_until
 
+pytestmark = pytest.mark.console
+
 SLOW_MS = 60_000
 UNDO_MS = 6_000
 BROKEN = {"content": "JVBERi0xLjcKbm90aGluZw==", "media_type": "application/pdf", "text": None}

@@ -13,6 +13,8 @@ from tests.console.filing import HOSTILE, add, bring, drop, into, line, new_name
 from tests.integration.test_hostile_documents import word_bomb
 from tests.platform_process import RunningPlatform
 
+pytestmark = pytest.mark.console
+
 SLOW_MS = 60_000
 
 

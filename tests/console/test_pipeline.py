@@ -19,7 +19,7 @@ from tests.console.browsing import PHONE, VIEWPORT, opened_page
 from tests.platform_broker import publish, put_object
 from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.console, pytest.mark.timeout(240)]
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
 LETTERS = "/v1/admin/dead-letters"

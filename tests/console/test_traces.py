@@ -18,7 +18,7 @@ from tests.console.conftest import TRACE_LINK
 from tests.platform_process import RunningPlatform, wait_until
 from tests.unit.persistence.exported_spans import exported, message, trace_id
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.console, pytest.mark.timeout(240)]
 
 QUEUED_AT = "rag.message.queued_at"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
