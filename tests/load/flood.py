@@ -31,17 +31,17 @@ ACK_SECONDS = 10.0
 class Flood:
     """One run of a producer."""
 
-    def __init__(self, jetstream: JetStreamContext, collection: str, seed: int) -> None:
+    def __init__(self, jetstream: JetStreamContext, collection: str, seed: int, sentences: int = 4) -> None:
         self._jetstream = jetstream
         self._collection = collection
-        self._seed = seed
+        self._seed, self._sentences = seed, sentences
         self._sequences: list[int] = []
         self._duplicates = 0
         self._refused: Counter[str] = Counter()
 
-    async def run(self, documents: int, in_flight: int) -> dict[str, Any]:
+    async def run(self, documents: range, in_flight: int) -> dict[str, Any]:
         """Publish every document until it is acknowledged."""
-        numbers = iter(range(documents))
+        numbers = iter(documents)
         started = time.monotonic()
         async with asyncio.TaskGroup() as publishers:
             for _ in range(in_flight):
@@ -59,7 +59,7 @@ class Flood:
 
     async def _publish_all(self, numbers: Iterator[int]) -> None:
         for number in numbers:
-            payload = json.dumps(document(number, self._collection, self._seed)).encode()
+            payload = json.dumps(document(number, self._collection, self._seed, self._sentences)).encode()
             headers = {subjects.HEADER_MESSAGE_ID: f"{self._collection}-{number}"}
             # Nobody tells when there is room.
             while not await self._published(payload, headers):  # noqa: ASYNC110
@@ -79,12 +79,14 @@ class Flood:
         return True
 
 
-async def flood(url: str, documents: int, collection: str, in_flight: int, seed: int) -> dict[str, Any]:
+async def flood(given: argparse.Namespace) -> dict[str, Any]:
     """Connect, publish and return the figures."""
-    client = await nats.connect(url)
+    client = await nats.connect(given.nats)
     try:
         jetstream = client.jetstream(timeout=ACK_SECONDS)
-        return await Flood(jetstream, collection, seed).run(documents, in_flight)
+        producer = Flood(jetstream, given.collection, given.seed, given.sentences)
+        numbers = range(given.first, given.first + given.documents)
+        return await producer.run(numbers, given.in_flight)
     finally:
         await client.close()
 
@@ -97,10 +99,9 @@ def main() -> None:
     parser.add_argument("--collection", required=True)
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--seed", type=int, default=7)
-    given = parser.parse_args()
-    json.dump(
-        asyncio.run(flood(given.nats, given.documents, given.collection, given.in_flight, given.seed)), sys.stdout
-    )
+    parser.add_argument("--first", type=int, default=0, help="number of the first document")
+    parser.add_argument("--sentences", type=int, default=4, help="of each document")
+    json.dump(asyncio.run(flood(parser.parse_args())), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ class ProcessWatch:
 
     def _watch(self) -> None:
         while True:
-            sample = {name: _resident_mb(pid, alone=name == LAUNCHER) for name, pid in self.started_as.items()}
+            sample = {name: resident_mb(pid, alone=name == LAUNCHER) for name, pid in self.started_as.items()}
             self.first_mb = self.first_mb or sample
             self.highest_mb = {name: max(mb, self.highest_mb.get(name, 0.0)) for name, mb in sample.items()}
             self.highest_sum_mb = max(self.highest_sum_mb, sum(sample.values()))
@@ -59,7 +59,8 @@ class ProcessWatch:
                 return
 
 
-def _resident_mb(pid: int, *, alone: bool) -> float:
+def resident_mb(pid: int, *, alone: bool) -> float:
+    """Return the memory of a process, with that of its children unless it is looked at alone; 0 when it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         found = [process] if alone else [process, *process.children(recursive=True)]

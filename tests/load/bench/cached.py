@@ -1,0 +1,48 @@
+"""Row e: answers from the cache beside a bare route of the same framework and server."""
+
+from typing import Final
+
+import httpx
+
+from tests.load.bench.row import Row, Yardstick, at_least
+from tests.load.bench.stand import Stand, helper, run_client
+from tests.platform_process import wait_until
+
+LETTER: Final = "e"
+TITLE: Final = "cached answers beside a bare route"
+SHARE: Final = 0.3
+CALLERS: Final = 32
+COLLECTION: Final = "asked"
+BODY: Final = f'{{"question": "When was it that the harbour opens?", "collection": "{COLLECTION}", "stream": false}}'
+
+
+def measure(stand: Stand) -> list[Row]:
+    """Return cached answers a second and those of the route, from the same callers."""
+    found: list[float] = []
+    beside: list[float] = []
+    with stand.platform() as platform, helper("hello") as hello:
+        platform.fill(min(100, stand.sizes.documents), COLLECTION)
+        wait_until(lambda: _listens(hello.url), "the bare route answers")
+        for number in range(stand.sizes.rounds):
+            stand.say(f"e: round {number + 1}")
+            found.append(_rate(stand, platform.url, "--path", "/v1/query", "--body", BODY, "--expect", '"cached":true'))
+            beside.append(_rate(stand, hello.url, "--path", "/hello", "--method", "GET"))
+    yardstick = Yardstick("a bare FastAPI route on the same server", tuple(beside))
+    figure = f"cached answers, {CALLERS} callers: a second"
+    return [Row(LETTER, figure, "/s", tuple(found), yardstick, limit=at_least(SHARE))]
+
+
+def _rate(stand: Stand, url: str, *options: str) -> float:
+    size = ("--clients", str(CALLERS), "--seconds", str(stand.sizes.window_seconds / 2), "--warm-up", "2")
+    found = run_client("http_client", "--url", url, *options, *size)
+    # The very first answer is written, and so is what was asked at the same time.
+    if sum(found["errors"].values()) > CALLERS:
+        raise RuntimeError(f"answers that came from no cache, or failed: {found['errors']}")
+    return float(found["per_second"])
+
+
+def _listens(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/hello", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False

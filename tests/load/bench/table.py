@@ -1,0 +1,51 @@
+"""The table of the bench, printed and kept in a page between two marks."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.load.bench.row import Relation, Row, number
+
+START: Final = "<!-- table of make bench -->"
+END: Final = "<!-- end of the table of make bench -->"
+HEAD: Final = (
+    "| row | figure | median (lowest to highest round) | yardstick of the same run | beside it | limit | kept |",
+    "|---|---|---|---|---|---|---|",
+)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    return "\n".join([*HEAD, *map(_line, rows)])
+
+
+def write_between_marks(page: Path, text: str) -> None:
+    """Replace what stands between the marks of a page; ValueError when it has not both, in order."""
+    content = page.read_text(encoding="utf-8")
+    before, start, rest = content.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"{page} has no place for the table: put {START!r} and {END!r} into it")
+    page.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+
+
+def _line(row: Row) -> str:
+    lowest, highest = row.spread
+    spread = f" ({number(lowest)} to {number(highest)})" if len(row.rounds) > 1 else ""
+    cells = [
+        row.letter,
+        row.figure,
+        f"{number(row.value)} {row.unit}{spread}",
+        *_beside(row),
+        str(row.limit or ""),
+        "" if row.limit is None else "yes" if row.passed else "**no**",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _beside(row: Row) -> tuple[str, str]:
+    if row.yardstick is None or row.related is None:
+        return "", ""
+    middle = number(sorted(row.yardstick.rounds)[len(row.yardstick.rounds) // 2])
+    related = f"{row.related:+.1f}" if row.relation is Relation.EXCESS else f"{number(row.related)} times"
+    return f"{middle} {row.unit}: {row.yardstick.name}", related
