@@ -7,8 +7,9 @@ import nats
 
 from contracts import subjects
 from contracts.topology import STREAMS
+from tests.load.answers import processor_seconds
 from tests.load.bench.row import Row, Yardstick, at_least
-from tests.load.bench.stand import Stand, run_client
+from tests.load.bench.stand import Platform, Stand, run_client
 from tests.servers import nats_server
 
 LETTER: Final = "d"
@@ -23,7 +24,7 @@ SUBJECT: Final = "bench.publishes"
 def measure(stand: Stand) -> list[Row]:
     """Return acknowledged documents a second; each round has a platform of its own, so that none has a backlog."""
     nats_rates: list[float] = []
-    http_rates: list[float] = []
+    http_rounds: list[tuple[float, float]] = []
     server_rates: list[float] = []
     for number in range(stand.sizes.rounds):
         stand.say(f"d: round {number + 1}")
@@ -31,8 +32,9 @@ def measure(stand: Stand) -> list[Row]:
         with stand.platform(name=f"nats-{number}") as platform:
             nats_rates.append(_publish(stand, platform.running.nats_url, subjects.ingest("default")))
         with stand.platform(name=f"http-{number}") as platform:
-            http_rates.append(_post(stand, platform.url))
+            http_rounds.append(_post(stand, platform))
     beside = Yardstick("nats-server alone, acknowledged publishes to a file stream", tuple(server_rates))
+    cost = tuple(spent * 1000 for _, spent in http_rounds)
     http = f"HTTP, {CALLERS} callers, {BATCH} documents a request: accepted a second"
     return [
         Row(
@@ -43,7 +45,8 @@ def measure(stand: Stand) -> list[Row]:
             beside,
             limit=at_least(NATS_SHARE),
         ),
-        Row(LETTER, http, "/s", tuple(http_rates), limit=at_least(HTTP_PER_SECOND)),
+        Row(LETTER, http, "/s", tuple(rate for rate, _ in http_rounds), limit=at_least(HTTP_PER_SECOND)),
+        Row(LETTER, "HTTP: the gateway's processor time of a document", "ms", cost),
     ]
 
 
@@ -71,10 +74,13 @@ def _publish(stand: Stand, url: str, subject: str) -> float:
     return float(found["per_second"])
 
 
-def _post(stand: Stand, url: str) -> float:
+def _post(stand: Stand, platform: Platform) -> tuple[float, float]:
+    """Return documents a second, and processor seconds of the gateway for each."""
     options = ("--path", "/v1/documents", "--documents", str(BATCH), "--status", "202", "--seed", str(stand.seed))
-    size = ("--clients", str(CALLERS), "--seconds", str(stand.sizes.window_seconds / 2))
-    found = run_client("http_client", "--url", url, *options, *size)
+    size = ("--clients", str(CALLERS), "--seconds", str(stand.sizes.window_seconds / 2), "--warm-up", "0")
+    before = processor_seconds(platform.running)["gateway"]
+    found = run_client("http_client", "--url", platform.url, *options, *size)
     if found["errors"]:
         raise RuntimeError(f"documents were refused: {found['errors']}")
-    return float(found["per_second"]) * BATCH
+    spent = processor_seconds(platform.running)["gateway"] - before
+    return float(found["per_second"]) * BATCH, spent / (len(found["latencies_ms"]) * BATCH)

@@ -11,11 +11,14 @@ from tests.load.bench.model_server import DIMENSION, MODEL
 from tests.load.bench.row import Row, Yardstick, at_least
 from tests.load.bench.stand import Platform, Stand, helper, run_client
 from tests.load.overload import result_of
+from tests.load.simulation import scale_out_rate
 from tests.platform_process import wait_until
 
 LETTER: Final = "g"
 TITLE: Final = "throughput by replicas of embedder and agent"
 SHARE: Final = 0.9
+# Each request has a way to the endpoint and back, which the simulation knows nothing of.
+PREDICTED_SHARE: Final = 0.85
 COLLECTION: Final = "asked"
 FLOOD: Final = "flood"
 # Questions that a replica answers at the same time; few, so that the model's latency bounds it and no core does.
@@ -40,7 +43,8 @@ def measure(stand: Stand) -> list[Row]:
             with scaled(stand, replicas, f"{number}-{replicas}") as platform:
                 answers[replicas].append(_answers(stand, platform, replicas))
                 chunks[replicas].append(_chunks(stand, platform, replicas))
-    return [*rows("embedder", "chunks", chunks), *rows("agent", "answers", answers)]
+    predicted = predictions(chunks, stand.sizes.stub_seconds)
+    return [*rows("embedder", "chunks", chunks), *rows("agent", "answers", answers), *predicted]
 
 
 def rows(service: str, what: str, rates: Rates) -> list[Row]:
@@ -56,6 +60,17 @@ def rows(service: str, what: str, rates: Rates) -> list[Row]:
         name = f"{replicas} replica{'s' if replicas > 1 else ''} of {service}: {what} a second"
         limit = at_least(SHARE) if beside else None
         found.append(Row(LETTER, name, "/s", tuple(rates[replicas]), beside, limit=limit))
+    return found
+
+
+def predictions(chunks: Rates, seconds: float) -> list[Row]:
+    """Return the embedder's rates beside what the simulation says of them, whose predictions rest on the same model."""
+    found = []
+    for replicas, rates in sorted(chunks.items()):
+        told = scale_out_rate(replicas, EMBEDDER_REQUESTS, seconds)
+        beside = Yardstick("predicted by the simulation", (told,) * len(rates))
+        name = f"{replicas} replica{'s' if replicas > 1 else ''} of embedder: chunks a second, as predicted"
+        found.append(Row(LETTER, name, "/s", tuple(rates), beside, limit=at_least(PREDICTED_SHARE)))
     return found
 
 

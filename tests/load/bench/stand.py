@@ -20,6 +20,7 @@ SENTENCES: Final = 18
 # The limit for one key is counted, as on any platform, but higher than one client on this machine gets.
 SETTINGS: Final = {"RAG_GATEWAY_KEY_REQUESTS_PER_MINUTE": "100000000"}
 ENDED_SECONDS: Final = 300.0
+PATIENCE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,13 @@ class Platform:
         return self.running.url
 
     def get(self, path: str) -> Any:
-        """Return what the gateway answers."""
+        """Return what the gateway answers; a busy platform may ask for patience."""
+        return wait_until(lambda: self._answer(path), f"{path} is answered", PATIENCE_SECONDS)
+
+    def _answer(self, path: str) -> Any:
         answer = httpx.get(f"{self.url}{path}", timeout=60)
+        if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return None
         answer.raise_for_status()
         return answer.json()
 
