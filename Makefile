@@ -70,7 +70,7 @@ chaos: .set-up-dev ## Kill and freeze every process under load and see that noth
 
 .PHONY: bench
 bench: .set-up-dev ## Every figure beside its limit in one table, some 40 minutes (ROWS="a c d", ROWS=j soaks, ARGS="--short --keep")
-	@exec $(BIN)/python -m tests.load.bench $(if $(ROWS),--rows "$(ROWS)") $(ARGS)
+	@exec $(BIN)/python -m tests.load.bench $(if $(ROWS),--rows "$(ROWS)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: simulate
 simulate: .set-up-dev ## Backlog, waiting time and replicas under loads that no test machine makes (ARGS="--keep")

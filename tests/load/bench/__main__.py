@@ -1,6 +1,6 @@
 """One table of what the platform does, each figure beside its limit or its yardstick from the same run.
 
-    python -m tests.load.bench [--rows "a c d"] [--short] [--keep]
+    python -m tests.load.bench [--rows "a c d"] [--short] [--data DIR] [--keep]
 
 Without `--rows` all but the soak (j). Prints the table, writes the figures to `.bench/bench.json`, with `--keep` to
 `docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`. Exit code 1 when a limit is missed.
@@ -59,7 +59,7 @@ def measured(letters: Sequence[str], given: argparse.Namespace) -> tuple[list[Ro
     for letter in letters:
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"rag-bench-{letter}-") as folder:
-            stand = Stand(SHORT if given.short else FULL, Path(folder), given.seed)
+            stand = Stand(SHORT if given.short else FULL, Path(folder), given.seed, given.data)
             stand.say(f"{letter}: {PARTS[letter].TITLE}")
             rows += PARTS[letter].measure(stand)
         took[letter] = round(time.monotonic() - started, 1)
@@ -73,6 +73,7 @@ def report(rows: Sequence[Row], took: dict[str, float], given: argparse.Namespac
         "load_average_at_the_end": describe_machine()["load_average"],
         "versions": versions(),
         "seed": given.seed,
+        "data": given.data.name if given.data else "made documents",
         "short": given.short,
         "seconds": took,
         "rows": [row.as_json() for row in rows],
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], prog="bench")
     parser.add_argument("--rows", type=chosen, default=chosen(""), help='letters such as "a c d"; none = all but j')
     parser.add_argument("--short", action="store_true", help="a smoke of some minutes, whose figures say little")
+    parser.add_argument("--data", type=Path, help="folder of SciFact for rows a to c; none = made documents")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", action="store_true", help="keep figures and table under docs/")
     given = parser.parse_args(arguments)

@@ -11,11 +11,11 @@ import argparse
 import asyncio
 import itertools
 import json
-import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +23,8 @@ import uvloop
 
 from tests.load.answers_users import END_OF_HEAD, Connection
 from tests.load.bench.arithmetic import rate_within
-from tests.load.made_documents import document, question
+from tests.load.made_documents import document
+from tests.load.material import questions_of
 
 PATIENCE_SECONDS = 60.0
 
@@ -82,14 +83,19 @@ class Callers:
 
 def body_of(given: argparse.Namespace) -> Callable[[], bytes]:
     """Return what makes the body of the next call."""
-    run, numbers, chosen = time.time_ns(), itertools.count(), random.Random(given.seed)
+    run, numbers, texts = time.time_ns(), itertools.count(), questions_of(given.data, given.seed)
     if given.documents:
         return lambda: _documents(run, next(numbers), given)
     if "{}" not in given.body:
         fixed: bytes = given.body.encode()
         return lambda: fixed
     before, _, after = given.body.partition("{}")
-    return lambda: f"{before}{question(chosen)} {run + next(numbers)}{after}".encode()
+    return lambda: f"{before}{_quoted(next(texts))} {run + next(numbers)}{after}".encode()
+
+
+def _quoted(text: str) -> str:
+    """Return a text as it stands inside a JSON string."""
+    return json.dumps(text)[1:-1]
 
 
 def _documents(run: int, number: int, given: argparse.Namespace) -> bytes:
@@ -106,6 +112,7 @@ def main() -> None:
     parser.add_argument("--method", default="POST")
     parser.add_argument("--body", default="")
     parser.add_argument("--documents", type=int, default=0, help="made documents of one call")
+    parser.add_argument("--data", type=Path, help="folder of questions in BEIR's form; none = made ones")
     parser.add_argument("--collection", default="sent")
     parser.add_argument("--clients", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)

@@ -9,14 +9,14 @@ Each line on its standard input, an object with `threads` and `seconds`, is answ
 import argparse
 import asyncio
 import json
-import random
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.load.made_documents import question
+from tests.load.material import questions_of
 from tests.load.reference import Reference
 
 WARM_UP_SEARCHES = 20
@@ -25,9 +25,9 @@ WARM_UP_SEARCHES = 20
 class Searches:
     """Threads that embed a question each, and look it up on the loop that the index belongs to."""
 
-    def __init__(self, reference: Reference, loop: asyncio.AbstractEventLoop, seed: int) -> None:
+    def __init__(self, reference: Reference, loop: asyncio.AbstractEventLoop, texts: Iterator[str]) -> None:
         self._reference, self._loop = reference, loop
-        self._random, self._guard = random.Random(seed), threading.Lock()
+        self._texts, self._guard = texts, threading.Lock()
 
     def run(self, threads: int, seconds: float) -> dict[str, Any]:
         """Search until the time is up."""
@@ -49,7 +49,7 @@ class Searches:
 
     def _search(self) -> None:
         with self._guard:
-            text = f"{question(self._random)} {time.time_ns()}"
+            text = f"{next(self._texts)} {time.time_ns()}"
         # Two threads each wait for their own part: the model computes on theirs, the index on its own.
         vector = self._reference.embed(text)
         hits = asyncio.run_coroutine_threadsafe(self._reference.look_up(text, vector), self._loop).result()
@@ -62,14 +62,15 @@ def main() -> None:
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--collection", required=True)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--data", type=Path, help="folder of questions in BEIR's form; none = made ones")
     given = parser.parse_args()
     with Reference(given.index, collection=given.collection) as reference:
-        reference.run(answer(reference, given.seed))
+        reference.run(answer(reference, questions_of(given.data, given.seed)))
 
 
-async def answer(reference: Reference, seed: int) -> None:
+async def answer(reference: Reference, texts: Iterator[str]) -> None:
     """Answer each line of standard input."""
-    searches = Searches(reference, asyncio.get_running_loop(), seed)
+    searches = Searches(reference, asyncio.get_running_loop(), texts)
     say("in process")
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)

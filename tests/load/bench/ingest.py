@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.load.bench.row import Row, Yardstick, at_least
 from tests.load.bench.stand import SENTENCES, Platform, Stand, run_client
-from tests.load.made_documents import document
+from tests.load.material import documents_of
 
 LETTER: Final = "b"
 TITLE: Final = "ingestion beside a bare loop over the model"
@@ -37,9 +37,8 @@ def _ingest(platform: Platform, documents: int, collection: str) -> float:
 
 
 def _texts(stand: Stand, collection: str) -> Path:
-    """Write what the embedder reads of the same documents: each is one chunk, its title in front."""
-    numbers = range(stand.sizes.batch_documents)
-    made = [document(number, collection, stand.seed, SENTENCES) for number in numbers]
+    """Write the same documents, title in front: all but the longest are one chunk, whose prefix the title is."""
+    made = map(documents_of(stand.data, collection, stand.seed, SENTENCES), range(stand.sizes.batch_documents))
     path = stand.folder / f"{collection}.json"
     path.write_text(json.dumps([f"# {one['title']}\n\n{one['text']}" for one in made]), encoding="utf-8")
     return path

@@ -27,7 +27,7 @@ def measure(stand: Stand) -> list[Row]:
         platform.fill(stand.sizes.documents, COLLECTION)
     # An index has one owner: the yardstick's is a copy.
     shutil.copytree(stand.folder / "data" / "index", stand.folder / "copy")
-    options = ("--index", str(stand.folder / "copy"), "--collection", COLLECTION, "--seed", str(stand.seed))
+    options = ("--index", str(stand.folder / "copy"), "--collection", COLLECTION, *stand.material)
     found: Found = defaultdict(list)
     beside: Found = defaultdict(list)
     with stand.platform() as platform, helper("in_process", *options) as in_process:
@@ -58,7 +58,7 @@ def rows(clients: int, found: list[tuple[float, float, float]], beside: list[tup
 
 def _search(stand: Stand, platform: Platform, clients: int) -> tuple[float, float, float]:
     body = f'{{"query": "{{}}", "collection": "{COLLECTION}", "top_k": 10, "mode": "hybrid"}}'
-    options = ("--path", "/v1/search", "--body", body, "--expect", '"document_id"', "--seed", str(stand.seed))
+    options = ("--path", "/v1/search", "--body", body, "--expect", '"document_id"', *stand.material)
     size = ("--clients", str(clients), "--seconds", str(stand.sizes.window_seconds))
     return _figures(run_client("http_client", "--url", platform.url, *options, *size))
 

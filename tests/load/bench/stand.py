@@ -75,18 +75,27 @@ SHORT: Final = Sizes(
 
 @dataclass(frozen=True)
 class Stand:
-    """The place of one row: its sizes and an empty folder; `seed` makes documents and questions."""
+    """The place of one row: its sizes and an empty folder; `seed` makes documents and questions.
+
+    Where long documents are asked for, those of `data` take their place, a folder in BEIR's form.
+    """
 
     sizes: Sizes
     folder: Path
     seed: int = 7
+    data: Path | None = None
+
+    @property
+    def material(self) -> tuple[str, ...]:
+        """Return the options of a client that name seed and folder."""
+        return "--seed", str(self.seed), *(("--data", str(self.data)) if self.data else ())
 
     @contextmanager
     def platform(self, *arguments: str, name: str = "data", **settings: str) -> Iterator["Platform"]:
         """Run the platform on a folder of the stand; the same name has what the last run left."""
         ports = ("--nats-port", "0", "--nats-monitor-port", "0", "--health-ports", "0")
         with running_platform(self.folder / name, *ports, *arguments, **SETTINGS, **settings) as running:
-            yield Platform(running, self.seed)
+            yield Platform(running, self)
 
     def say(self, text: str) -> None:
         """Tell who waits how far it is."""
@@ -99,7 +108,7 @@ class Platform:
     """A running platform, and what is asked of it around a measurement."""
 
     running: RunningPlatform
-    seed: int
+    stand: Stand
 
     @property
     def url(self) -> str:
@@ -135,8 +144,9 @@ class Platform:
 
     def publish(self, documents: int, collection: str, sentences: int = SENTENCES) -> subprocess.Popen[str]:
         """Begin to send made documents straight onto the broker."""
+        material = self.stand.material if sentences == SENTENCES else ("--seed", str(self.stand.seed))
         options = ("--documents", str(documents), "--collection", collection, "--sentences", str(sentences))
-        return begin("flood", "--nats", self.running.nats_url, "--seed", str(self.seed), *options)
+        return begin("flood", "--nats", self.running.nats_url, *material, *options)
 
     def fill(self, documents: int, collection: str, sentences: int = SENTENCES, seconds: float = 1_800.0) -> None:
         """Send made documents and wait until all are indexed."""

@@ -1,5 +1,8 @@
 """What the bench computes: percentiles, rates, slopes, shares of linear; and the rows made of measurements."""
 
+import argparse
+import gzip
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,10 @@ from tests.load.bench.arithmetic import drift, linear_share, percentiles_ms, rat
 from tests.load.bench.first_delta import rows as first_delta_rows
 from tests.load.bench.growth import rows as growth_rows
 from tests.load.bench.growth import size_mb
+from tests.load.bench.http_client import body_of
 from tests.load.bench.model_server import DIMENSION, embedding
 from tests.load.bench.row import Row
+from tests.load.material import documents_of, questions_of
 
 
 def by_figure(rows: list[Row]) -> dict[str, Row]:
@@ -131,3 +136,34 @@ def test_an_index_takes_what_its_files_do_on_the_disk(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as hole:
         hole.truncate(50_000_000)
     assert 1.0 <= size_mb(tmp_path) < 1.5
+
+
+def test_a_folder_gives_its_documents_and_questions_again_and_again_under_new_ids(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "corpus.jsonl.gz", "wt", encoding="utf-8") as corpus:
+        corpus.writelines(f'{{"_id": {number}, "title": "T", "text": "x{number}"}}\n' for number in (5, 6))
+    with gzip.open(tmp_path / "queries.jsonl.gz", "wt", encoding="utf-8") as queries:
+        queries.writelines(f'{{"_id": {number}, "text": "q{number}"}}\n' for number in range(3))
+    found = [documents_of(tmp_path, "c", 7, 4)(number) for number in range(3)]
+    assert [(one["id"], one["text"], one["collection"]) for one in found] == [
+        ("5", "x5", "c"),
+        ("6", "x6", "c"),
+        ("5-1", "x5", "c"),
+    ]
+    asked = questions_of(tmp_path, 7)
+    assert sorted(next(asked) for _ in range(3)) == ["q0", "q1", "q2"]
+    assert next(asked) in {"q0", "q1", "q2"}
+
+
+def test_made_documents_and_questions_are_those_of_their_seed() -> None:
+    first, again, other = (documents_of(None, "c", seed, 6)(3) for seed in (7, 7, 8))
+    assert first == again != other
+    assert first["text"].count(".") == 6
+    assert next(questions_of(None, 7)) == next(questions_of(None, 7)) != next(questions_of(None, 8))
+
+
+def test_a_question_of_a_folder_may_hold_quotes(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "queries.jsonl.gz", "wt", encoding="utf-8") as queries:
+        queries.write('{"text": "what is a \\"lock\\"?"}\n')
+    given = argparse.Namespace(data=tmp_path, seed=7, documents=0, body='{"query": "{}"}')
+    sent = json.loads(body_of(given)())
+    assert sent["query"].startswith('what is a "lock"? ')
