@@ -2,9 +2,15 @@
 
 import json
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from services.parser.chunking import Chunker, ChunkingLimits
+from services.parser.document import Section
+from services.parser.settings import ParserSettings
+from services.parser.token_counting import TokenCounter
+from shared import models
 from tests.load.bench.row import Row, Yardstick, at_least
 from tests.load.bench.stand import SENTENCES, Platform, Stand, run_client
 from tests.load.material import documents_of
@@ -37,8 +43,18 @@ def _ingest(platform: Platform, documents: int, collection: str) -> float:
 
 
 def _texts(stand: Stand, collection: str) -> Path:
-    """Write the same documents, title in front: all but the longest are one chunk, whose prefix the title is."""
+    """Write what the embedder reads of the same documents, as the parser cuts them."""
     made = map(documents_of(stand.data, collection, stand.seed, SENTENCES), range(stand.sizes.batch_documents))
     path = stand.folder / f"{collection}.json"
-    path.write_text(json.dumps([f"# {one['title']}\n\n{one['text']}" for one in made]), encoding="utf-8")
+    path.write_text(json.dumps(embedded_texts(made)), encoding="utf-8")
     return path
+
+
+def embedded_texts(documents: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the text of every chunk with its title in front, of documents that are one paragraph each."""
+    settings = ParserSettings()
+    tokenizer = models.locate(settings.parser_tokenizer, settings.models_dir).tokenizer
+    limits = ChunkingLimits(settings.parser_chunk_tokens, settings.parser_overlap_tokens, settings.parser_prefix_tokens)
+    chunker = Chunker(TokenCounter.from_file(tokenizer), limits)
+    chunks = (chunk for one in documents for chunk in chunker.chunks(one["title"], [Section(one["text"])]))
+    return [chunk.prefix + chunk.text for chunk in chunks]

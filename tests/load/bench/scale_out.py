@@ -39,7 +39,7 @@ def measure(stand: Stand) -> list[Row]:
     answers: Rates = defaultdict(list)
     for number in range(stand.sizes.rounds):
         for replicas in stand.sizes.replicas:
-            stand.say(f"g: round {number + 1}, {replicas} replicas")
+            stand.say(f"g: round {number + 1}, {replicas} of each service")
             with scaled(stand, replicas, f"{number}-{replicas}") as platform:
                 answers[replicas].append(_answers(stand, platform, replicas))
                 chunks[replicas].append(_chunks(stand, platform, replicas))

@@ -15,8 +15,10 @@ from tests.load.bench.first_delta import rows as first_delta_rows
 from tests.load.bench.growth import rows as growth_rows
 from tests.load.bench.growth import size_mb
 from tests.load.bench.http_client import body_of
+from tests.load.bench.ingest import embedded_texts
 from tests.load.bench.model_server import DIMENSION, embedding
 from tests.load.bench.row import Row
+from tests.load.bench.stand import SENTENCES
 from tests.load.material import documents_of, questions_of
 
 
@@ -167,3 +169,11 @@ def test_a_question_of_a_folder_may_hold_quotes(tmp_path: Path) -> None:
     given = argparse.Namespace(data=tmp_path, seed=7, documents=0, body='{"query": "{}"}')
     sent = json.loads(body_of(given)())
     assert sent["query"].startswith('what is a "lock"? ')
+
+
+def test_the_bare_loop_reads_the_chunks_that_the_parser_makes() -> None:
+    short, long = (documents_of(None, "c", 7, sentences)(0) for sentences in (SENTENCES, 3 * SENTENCES))
+    (only,) = embedded_texts([short])
+    assert only.startswith("Report 0")
+    assert only.endswith(short["text"])
+    assert len(embedded_texts([short, long])) > 2
