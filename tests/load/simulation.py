@@ -14,12 +14,13 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from tests.load.bench.table import write_between_marks
 from tests.load.simulation_scaling import Autoscaler, Scaling, Trigger, read_scalings
 from tests.platform_process import PROJECT
 
@@ -46,9 +47,11 @@ DURABLES: Final[Mapping[str, str]] = {
     "FACTS/persistence": "persistence",
     "QUERIES/agent": "agent",
 }
-# Where messages wait in a queue of their own; elsewhere somebody waits for the reply.
-QUEUED: Final = frozenset(DURABLES.values())
 UNLIMITED: Final = 100_000
+# Chunks that the parser hands over in any case, RAG_PARSER_AHEAD_FLOOR_BYTES of some two kilobytes each.
+AHEAD_FLOOR: Final = 128.0
+# RAG_PARSER_AHEAD_SECONDS.
+AHEAD_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +126,6 @@ class Queue:
         return float(max(0.0, (_reached(left, counts) - _reached(came, counts)).max()))
 
 
-# Chunks that the parser hands over in any case, RAG_PARSER_AHEAD_FLOOR_BYTES of some two kilobytes each.
-AHEAD_FLOOR: Final = 128.0
-
-
 def _reached(totals: Any, counts: Any) -> Any:
     """Return when each count was reached, in seconds, between steps in proportion."""
     moments = np.arange(len(totals)) * STEP_SECONDS
@@ -186,7 +185,7 @@ def document_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) ->
     """Return the way of a document of one chunk."""
     spent = times["documents"]["processor_ms"]
     made = [_computing(name, spent[name] / 1000, scalings[name]) for name in spent]
-    return [_with_ahead(part, 5.0) if part.name == "embedder-bulk" else part for part in made]
+    return [replace(part, ahead_seconds=AHEAD_SECONDS) if part.name == "embedder-bulk" else part for part in made]
 
 
 def question_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) -> list[Part]:
@@ -204,23 +203,9 @@ def _computing(name: str, seconds: float, scaling: Scaling) -> Part:
     return Part(name, seconds, int(cores), seconds, scaling, cores)
 
 
-def _with_ahead(part: Part, seconds: float) -> Part:
-    return Part(part.name, part.seconds, part.slots, part.processor_seconds, part.scaling, part.cores, seconds)
-
-
 def unbounded(part: Part) -> Part:
     """Return a part whose number of replicas has no maximum."""
-    kept = part.scaling
-    lifted = Scaling(
-        kept.least,
-        UNLIMITED,
-        kept.polling_seconds,
-        kept.cooldown_seconds,
-        kept.stabilization_seconds,
-        kept.step_down_seconds,
-        kept.triggers,
-    )
-    return Part(part.name, part.seconds, part.slots, part.processor_seconds, lifted, part.cores, part.ahead_seconds)
+    return replace(part, scaling=replace(part.scaling, most=UNLIMITED))
 
 
 def fixed(replicas: int) -> Scaling:
@@ -283,9 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     found = table(json.loads(TIMES.read_text(encoding="utf-8")), read_scalings(given.scalers))
     if given.keep:
-        content = PAGE.read_text(encoding="utf-8")
-        before, _, rest = content.partition(START)
-        PAGE.write_text(f"{before}{START}\n\n{found}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        write_between_marks(PAGE, found, START, END)
     sys.stdout.write(found + "\n")
     return 0
 

@@ -21,7 +21,7 @@ INGEST_SHARE: Final = 0.7
 # A p99 needs some hundred searches, and a rate several batches.
 OPEN_WINDOWS: Final = 3.0
 # More than is embedded meanwhile on any machine this is meant for.
-BACKLOG_PER_SECOND: Final = 150
+BACKLOG_PER_SECOND: Final = 60
 CHUNKS_MOVE_SECONDS: Final = 120.0
 
 

@@ -19,14 +19,14 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*HEAD, *map(_line, rows)])
 
 
-def write_between_marks(page: Path, text: str) -> None:
+def write_between_marks(page: Path, text: str, start: str = START, end: str = END) -> None:
     """Replace what stands between the marks of a page; ValueError when it has not both, in order."""
     content = page.read_text(encoding="utf-8")
-    before, start, rest = content.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ValueError(f"{page} has no place for the table: put {START!r} and {END!r} into it")
-    page.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    before, begun, rest = content.partition(start)
+    _, ended, after = rest.partition(end)
+    if not (begun and ended):
+        raise ValueError(f"{page} has no place for the table: put {start!r} and {end!r} into it")
+    page.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
 def _line(row: Row) -> str:
