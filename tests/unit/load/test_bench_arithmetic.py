@@ -45,8 +45,8 @@ def test_a_slope_is_that_of_least_squares() -> None:
 
 
 def test_a_drift_is_that_of_thirds_which_single_outliers_do_not_move() -> None:
-    assert thirds([1.0, 1.0, 99.0, 5.0, 5.0, 5.0, 2.0, 99.0, 2.0]) == (1.0, 2.0)
-    assert drift([1.0, 1.0, 99.0, 5.0, 5.0, 5.0, 2.0, 99.0, 2.0]) == 1.0
+    assert thirds([9.0, 1.0, 1.0, 5.0, 5.0, 5.0, 2.0, 2.0, 99.0]) == (1.0, 2.0)
+    assert drift([9.0, 1.0, 1.0, 5.0, 5.0, 5.0, 2.0, 2.0, 99.0]) == 1.0
     with pytest.raises(ValueError, match="third"):
         drift([1.0, 2.0])
 
