@@ -27,6 +27,7 @@ from tests.load.made_documents import document
 from tests.load.material import questions_of
 
 PATIENCE_SECONDS = 60.0
+UNEXPECTED = "an answer without what was expected"
 
 
 class Callers:
@@ -75,10 +76,12 @@ class Callers:
     def _take(self, content: bytes, begun: float) -> None:
         head, _, body = content.partition(END_OF_HEAD)
         status = head.split(b" ", 2)[1].decode()
-        if status == self._given.status and self._given.expect.encode() in body:
-            self._calls.append((begun, time.perf_counter()))
-        else:
+        if status != self._given.status:
             self._errors[f"{status} {body[:200].decode(errors='replace')}"] += 1
+        elif self._given.expect.encode() not in body:
+            self._errors[UNEXPECTED] += 1
+        else:
+            self._calls.append((begun, time.perf_counter()))
 
 
 def body_of(given: argparse.Namespace) -> Callable[[], bytes]:

@@ -35,7 +35,7 @@ def _line(row: Row) -> str:
     cells = [
         row.letter,
         row.figure,
-        f"{number(row.value)} {row.unit}{spread}",
+        f"{number(row.value)} {row.unit}".rstrip() + spread,
         *_beside(row),
         str(row.limit or ""),
         "" if row.limit is None else "yes" if row.passed else "**no**",
