@@ -100,12 +100,13 @@ async def publish(given: argparse.Namespace, messages: list[bytes]) -> dict[str,
     """Publish all and return the figures."""
     address = urlsplit(given.url)
     used, started = time.process_time(), time.perf_counter()
-    _, publisher = await asyncio.get_running_loop().create_connection(
+    transport, publisher = await asyncio.get_running_loop().create_connection(
         lambda: Publisher(messages, given.in_flight), address.hostname or "127.0.0.1", address.port or 4222
     )
     async with asyncio.timeout(END_SECONDS):
         await publisher.ended
     seconds = time.perf_counter() - started
+    transport.close()
     return {
         "per_second": given.count / seconds,
         "seconds": seconds,

@@ -68,13 +68,14 @@ def test_scale_out_is_judged_round_by_round() -> None:
 
 
 def test_search_is_limited_in_p50_for_one_caller_and_in_throughput_for_the_most() -> None:
-    one = by_figure(search.rows(1, [(16.1, 20.0, 60.0)], [(10.0, 12.0, 100.0)]))
+    in_process = [search.Round(10.0, 12.0, 200.0, 8.0)]
+    one = by_figure(search.rows(1, [search.Round(16.1, 20.0, 60.0, 9.0)], in_process))
     assert not one["search, 1 caller: p50"].passed
     assert one["search, 1 caller: searches a second"].limit is None
-    most = by_figure(search.rows(32, [(300.0, 400.0, 161.0)], [(10.0, 12.0, 200.0)]))
+    most = by_figure(search.rows(32, [search.Round(300.0, 400.0, 161.0, 9.0)], in_process))
     assert most["search, 32 callers: p50"].limit is None
     assert most["search, 32 callers: searches a second"].passed
-    assert not search.rows(32, [(300.0, 400.0, 159.0)], [(10.0, 12.0, 200.0)])[2].passed
+    assert not search.rows(32, [search.Round(300.0, 400.0, 159.0, 9.0)], in_process)[2].passed
 
 
 def test_mixed_load_is_limited_in_p99_of_the_open_loop_and_in_what_ingestion_keeps() -> None:
