@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -19,9 +20,17 @@ def services(platform: RunningPlatform) -> dict[str, int]:
 
 
 def _name(process: psutil.Process) -> str:
-    command = process.cmdline()
+    return process_name(process.cmdline(), process.environ().get("RAG_INSTANCE", ""))
+
+
+def process_name(command: Sequence[str], instance: str) -> str:
+    """Return how a process is called: `agent` for a service's first replica, then `agent.2`; `embedder.queries`."""
     module = next((part for part in command if part.startswith("services.")), None)
-    return module.split(".")[1] if module else "nats-server"
+    if module is None:
+        return "nats-server"
+    service = module.split(".")[1]
+    replica = instance.removeprefix(f"{service}-")
+    return service if replica in {"", "1"} else f"{service}.{replica}"
 
 
 @dataclass

@@ -20,6 +20,7 @@ from tests.load.bench.model_server import DIMENSION, embedding
 from tests.load.bench.row import Row
 from tests.load.bench.stand import SENTENCES
 from tests.load.material import documents_of, questions_of
+from tests.load.process_watch import process_name
 
 
 def by_figure(rows: list[Row]) -> dict[str, Row]:
@@ -178,3 +179,10 @@ def test_the_bare_loop_reads_the_chunks_that_the_parser_makes() -> None:
     assert only.startswith("Report 0")
     assert only.endswith(short["text"])
     assert len(embedded_texts([short, long])) > 2
+
+
+def test_processes_of_one_service_have_names_of_their_own() -> None:
+    embedder = ("python", "-m", "services.embedder.app")
+    names = [process_name(embedder, f"embedder-{each}") for each in ("1", "2", "queries")]
+    assert names == ["embedder", "embedder.2", "embedder.queries"]
+    assert process_name(("/bin/nats-server", "--config", "x"), "") == "nats-server"
