@@ -3,7 +3,7 @@
     python -m tests.load.bench [--rows "a c d"] [--short] [--data DIR] [--keep]
 
 Without `--rows` all but the soak (j). Prints the table, writes the figures to `.bench/bench.json`, with `--keep` to
-`docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`. Exit code 1 when a limit is missed.
+`docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit code 1 when a limit is missed.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,32 +52,38 @@ def chosen(letters: str) -> list[str]:
     return sorted(set(asked))
 
 
-def measured(letters: Sequence[str], given: argparse.Namespace) -> tuple[list[Row], dict[str, float]]:
-    """Return the rows, and how many seconds each part took."""
-    rows: list[Row] = []
-    took: dict[str, float] = {}
+def measured(letters: Sequence[str], given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Return for each part what the JSON file holds of it."""
+    parts: dict[str, dict[str, Any]] = {}
     for letter in letters:
-        started = time.monotonic()
+        before, started = describe_machine(), time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"rag-bench-{letter}-") as folder:
             stand = Stand(SHORT if given.short else FULL, Path(folder), given.seed, given.data)
             stand.say(f"{letter}: {PARTS[letter].TITLE}")
-            rows += PARTS[letter].measure(stand)
-        took[letter] = round(time.monotonic() - started, 1)
-    return rows, took
+            rows = PARTS[letter].measure(stand)
+        parts[letter] = {
+            "title": PARTS[letter].TITLE,
+            "machine": before,
+            "load_average_at_the_end": describe_machine()["load_average"],
+            "versions": versions(),
+            "seed": given.seed,
+            "data": given.data.name if given.data else "made documents",
+            "short": given.short,
+            "seconds": round(time.monotonic() - started, 1),
+            "rows": [row.as_json() for row in rows],
+        }
+    return parts
 
 
-def report(rows: Sequence[Row], took: dict[str, float], given: argparse.Namespace, before: Any) -> dict[str, Any]:
-    """Return what the JSON file holds; `before` is the machine as it was when the run began."""
-    return {
-        "machine": before,
-        "load_average_at_the_end": describe_machine()["load_average"],
-        "versions": versions(),
-        "seed": given.seed,
-        "data": given.data.name if given.data else "made documents",
-        "short": given.short,
-        "seconds": took,
-        "rows": [row.as_json() for row in rows],
-    }
+def joined(path: Path, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts beside those that a file has of earlier runs; the newer takes the place of the older."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["parts"] if path.is_file() else {}
+    return dict(sorted({**kept, **parts}.items()))
+
+
+def rows_of(parts: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of parts as the JSON file holds them."""
+    return [Row.from_json(row) for part in parts.values() for row in part["rows"]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,15 +93,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a smoke of some minutes, whose figures say little")
     parser.add_argument("--data", type=Path, help="folder of SciFact for rows a to c; none = made documents")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--keep", action="store_true", help="keep figures and table under docs/")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep figures and table under docs/, in place of older ones"
+    )
     given = parser.parse_args(arguments)
-    before = describe_machine()
-    rows, took = measured(given.rows, given)
+    parts = measured(given.rows, given)
     path = KEPT if given.keep else PROJECT / ".bench" / "bench.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report(rows, took, given, before), indent=1) + "\n", encoding="utf-8")
+    told = joined(path, parts) if given.keep else parts
+    path.write_text(json.dumps({"parts": told}, indent=1) + "\n", encoding="utf-8")
     if given.keep:
-        write_between_marks(PAGE, table(rows))
+        write_between_marks(PAGE, table(rows_of(told)))
+    rows = rows_of(parts)
     sys.stdout.write(table(rows) + "\n")
     return 0 if all(row.passed for row in rows) else 1
 

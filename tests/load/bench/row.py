@@ -2,9 +2,10 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class Relation(StrEnum):
@@ -99,6 +100,20 @@ class Row:
         """Return whether the limit is kept; true where there is none."""
         return self.limit is None or self.limit.kept_by(self.limited)
 
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """Return the row that `as_json` told of; what follows from its rounds is computed anew."""
+        beside, limit = kept["yardstick"], kept["limit"]
+        return cls(
+            letter=kept["row"],
+            figure=kept["figure"],
+            unit=kept["unit"],
+            rounds=tuple(kept["rounds"]),
+            yardstick=Yardstick(beside["name"], tuple(beside["rounds"])) if beside else None,
+            relation=Relation(kept["relation"]) if beside else Relation.RATIO,
+            limit=Limit(**limit) if limit else None,
+        )
+
     def as_json(self) -> dict[str, Any]:
         """Return everything that the table shows, and each round."""
         return {
@@ -111,7 +126,7 @@ class Row:
             "yardstick": {"name": self.yardstick.name, "rounds": self.yardstick.rounds} if self.yardstick else None,
             "relation": self.relation.value if self.yardstick else None,
             "related": self.related,
-            "limit": str(self.limit) if self.limit else None,
+            "limit": {"bound": self.limit.bound, "at_least": self.limit.at_least} if self.limit else None,
             "passed": self.passed,
         }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.bench.__main__ import PAGE, chosen
+from tests.load.bench.__main__ import PAGE, chosen, joined, rows_of
 from tests.load.bench.row import Relation, Row, Yardstick, at_least, at_most, number
 from tests.load.bench.table import END, START, table, write_between_marks
 
@@ -97,7 +97,32 @@ def test_the_file_keeps_every_round() -> None:
     kept = json.loads(json.dumps(row(1.0, 3.0, beside=(2.0, 2.0), limit=at_most(2)).as_json()))
     assert kept["rounds"] == [1.0, 3.0]
     assert kept["yardstick"] == {"name": "yardstick", "rounds": [2.0, 2.0]}
-    assert (kept["related"], kept["limit"], kept["passed"]) == (1.0, "at most 2", True)
+    assert (kept["related"], kept["limit"], kept["passed"]) == (
+        1.0,
+        {"bound": 2, "at_least": False},
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        row(1.0, 3.0, beside=(2.0, 2.0), relation=Relation.EXCESS, limit=at_most(2)),
+        row(1.0, 3.0, beside=(2.0, 2.0), limit=at_least(0.85)),
+        row(1.0),
+    ],
+)
+def test_a_row_comes_out_of_the_file_as_it_went_in(kept: Row) -> None:
+    assert Row.from_json(json.loads(json.dumps(kept.as_json()))) == kept
+
+
+def test_a_run_of_some_rows_keeps_the_others_of_earlier_runs(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    assert joined(path, {"j": 1}) == {"j": 1}
+    path.write_text(json.dumps({"parts": {"a": {"rows": [row(1.0).as_json()]}, "d": {"rows": []}}}), encoding="utf-8")
+    told = joined(path, {"j": {"rows": []}, "d": {"rows": [row(2.0).as_json()]}})
+    assert list(told) == ["a", "d", "j"]
+    assert [one.value for one in rows_of(told)] == [1.0, 2.0]
 
 
 def test_a_kept_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:

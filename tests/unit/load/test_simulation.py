@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.load import simulation
+from tests.load.bench.__main__ import joined, rows_of
 from tests.load.bench.scale_out import EMBEDDER_REQUESTS, predictions
 from tests.load.simulation import Part, fixed, scale_out_rate, simulate, wait_in_line
 from tests.load.simulation_scaling import Autoscaler, Scaling, Trigger, read_scalings
@@ -147,8 +148,8 @@ def test_kept_rates_of_scale_out_are_as_predicted() -> None:
     A bound of the platform's own in front of the models, which the model lacks, would break it.
     """
     kept = PROJECT / "docs" / "benchmarks" / "bench.json"
-    rows = json.loads(kept.read_text(encoding="utf-8"))["rows"] if kept.is_file() else []
-    assert [row["figure"] for row in rows if row["figure"].endswith("as predicted") and not row["passed"]] == []
+    rows = rows_of(joined(kept, {}))
+    assert [row.figure for row in rows if row.figure.endswith("as predicted") and not row.passed] == []
 
 
 def test_the_service_times_are_those_that_the_page_of_benchmarks_tells() -> None:
