@@ -2,8 +2,9 @@
 
     python -m tests.load.bench [--rows "a c d"] [--short] [--data DIR] [--keep]
 
-Without `--rows` all but the soak (j). Prints the table, writes the figures to `.bench/bench.json`, with `--keep` to
-`docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit code 1 when a limit is missed.
+Without `--rows` all but the soak (j). Prints the table and writes the figures to `.bench/bench.json`. With `--keep` they
+go to `docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit
+code 1 when a limit is missed.
 """
 
 import argparse
@@ -93,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="a smoke of some minutes, whose figures say little")
     parser.add_argument("--data", type=Path, help="folder of SciFact for rows a to c; none = made documents")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument(
-        "--keep", action="store_true", help="keep figures and table under docs/, in place of older ones"
-    )
+    parser.add_argument("--keep", action="store_true", help="keep figures and table under docs/")
     given = parser.parse_args(arguments)
     parts = measured(given.rows, given)
     path = KEPT if given.keep else PROJECT / ".bench" / "bench.json"
