@@ -2,9 +2,9 @@
 
     python -m tests.load.bench [--rows "a c d"] [--short] [--data DIR] [--keep]
 
-Without `--rows` all but the soak (j). Prints the table and writes the figures to `.bench/bench.json`. With `--keep` they
-go to `docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit
-code 1 when a limit is missed.
+Without `--rows` all but the soak (j). Prints the table and writes the figures to `.bench/bench.json`; with `--keep` to
+`docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit code
+1 when a limit is missed.
 """
 
 import argparse
