@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from shared.http_protocol import bounded_protocol
 from shared.settings import PlatformSettings
-from tests.load.bench.in_process import say
+from tests.load.bench.lines import say
 from tests.servers import free_port
 
 HOST: Final = "127.0.0.1"

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.load.bench.lines import say
 from tests.load.material import questions_of
 from tests.load.reference import Reference
 
@@ -76,12 +77,6 @@ async def answer(reference: Reference, texts: Iterator[str]) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
         say(json.dumps(await asyncio.to_thread(searches.run, asked["threads"], asked["seconds"])))
-
-
-def say(line: str) -> None:
-    """Write a line that is read at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

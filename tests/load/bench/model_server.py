@@ -21,7 +21,7 @@ import uvloop
 from numpy.typing import NDArray
 
 from tests.load.answers_endpoint import reply_to
-from tests.load.bench.in_process import say
+from tests.load.bench.lines import say
 from tests.scripted_llm import Reply, Request, ScriptedLlm
 
 DIMENSION: Final = 384

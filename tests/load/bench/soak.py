@@ -41,7 +41,7 @@ class Samples:
 def measure(stand: Stand) -> list[Row]:
     """Return memory and backlog over time, and what searches took meanwhile."""
     with stand.platform() as platform:
-        platform.fill(DOCUMENTS if stand.sizes.rounds > 1 else 50, WRITTEN, sentences=4)
+        platform.fill(min(DOCUMENTS, stand.sizes.documents), WRITTEN, sentences=4)
         running = clients(stand, platform)
         samples = watch(stand, platform)
         runs = {name: result_of(process, END_SECONDS) for name, process in running.items()}

@@ -1,5 +1,6 @@
 """The table of the bench, printed and kept in a page between two marks."""
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,6 @@ def _line(row: Row) -> str:
 def _beside(row: Row) -> tuple[str, str]:
     if row.yardstick is None or row.related is None:
         return "", ""
-    middle = number(sorted(row.yardstick.rounds)[len(row.yardstick.rounds) // 2])
+    middle = number(statistics.median(row.yardstick.rounds))
     related = f"{row.related:+.1f}" if row.relation is Relation.EXCESS else f"{number(row.related)} times"
     return f"{middle} {row.unit}: {row.yardstick.name}", related
