@@ -69,7 +69,7 @@ chaos: .set-up-dev ## Kill and freeze every process under load and see that noth
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: bench
-bench: .set-up-dev ## Every figure beside its limit in one table, some 40 minutes (ROWS="a c d", ROWS=j soaks, ARGS="--short --keep")
+bench: .set-up-dev ## Every figure beside its limit in one table, some 45 minutes (ROWS="a c d", ROWS=j soaks, ARGS="--short --keep")
 	@exec $(BIN)/python -m tests.load.bench $(if $(ROWS),--rows "$(ROWS)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 .PHONY: simulate
