@@ -82,6 +82,14 @@ fuzz: .set-up-dev ## Many more hostile requests and messages, other ones every t
 chaos: .set-up-dev ## Kill and freeze every process under load and see that nothing is lost, some 20 minutes (ARGS="--seed 7")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: bench
+bench: .set-up-dev ## Every figure beside its limit in one table, some 45 minutes (ROWS="a c d", ROWS=j soaks, ARGS="--short --keep")
+	@exec $(BIN)/python -m tests.load.bench $(if $(ROWS),--rows "$(ROWS)") $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+.PHONY: simulate
+simulate: .set-up-dev ## Backlog, waiting time and replicas under loads that no test machine makes (ARGS="--keep")
+	@exec $(BIN)/python -m tests.load.simulation $(ARGS)
+
 .PHONY: bench-scifact
 bench-scifact: .set-up-dev ## SciFact through the platform beside its yardsticks, some 8 minutes (DATA=folder of the corpus)
 	@test -n "$(DATA)" || { echo "bench-scifact: give the folder that holds corpus.jsonl.gz: make bench-scifact DATA=..." >&2; exit 2; }

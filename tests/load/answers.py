@@ -78,15 +78,23 @@ class Endpoint:
 class Bench:
     """The phases of one run on a started platform whose documents are there."""
 
-    def __init__(self, platform: RunningPlatform, endpoint: Endpoint, texts: Path, collection: str) -> None:
+    def __init__(
+        self,
+        platform: RunningPlatform,
+        endpoint: Endpoint,
+        texts: Path,
+        collection: str,
+        questions: Mapping[int, int] = QUESTIONS,
+    ) -> None:
         self._platform, self._endpoint, self._texts, self._collection = platform, endpoint, texts, collection
+        self._questions = questions
 
     def first_deltas(self, rounds: int) -> dict[str, list[dict[str, Any]]]:
         """Return what users saw in each round, by their number; rounds go through all numbers, so that drift shows."""
         self._ask(8, WARM_UP_QUESTIONS)
-        found: dict[str, list[dict[str, Any]]] = {str(users): [] for users in QUESTIONS}
+        found: dict[str, list[dict[str, Any]]] = {str(users): [] for users in self._questions}
         for _ in range(rounds):
-            for users, questions in QUESTIONS.items():
+            for users, questions in self._questions.items():
                 found[str(users)].append(self._ask(users, questions))
         return found
 

@@ -63,10 +63,15 @@ class Connection(asyncio.Protocol):
 
     async def post(self, path: str, body: bytes) -> bytes:
         """Return head and content of the answer; `first` is when its first piece of text came."""
+        return await self.exchange("POST", path, body)
+
+    async def exchange(self, method: str, path: str, body: bytes) -> bytes:
+        """Return head and content of the answer to a request of any method."""
         self._received.clear()
         self.first = None
         self._end = asyncio.get_running_loop().create_future()
-        self._transport.write(f"POST {path} HTTP/1.1\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = f"{method} {path} HTTP/1.1\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
         await self._end
         return bytes(self._received)
 

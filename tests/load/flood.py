@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -22,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 from contracts import subjects
-from tests.load.made_documents import document
+from tests.load.material import MakeDocument, documents_of
 
 REFUSED_PAUSE_SECONDS = 0.5
 ACK_SECONDS = 10.0
@@ -31,17 +32,17 @@ ACK_SECONDS = 10.0
 class Flood:
     """One run of a producer."""
 
-    def __init__(self, jetstream: JetStreamContext, collection: str, seed: int) -> None:
+    def __init__(self, jetstream: JetStreamContext, collection: str, document: MakeDocument) -> None:
         self._jetstream = jetstream
         self._collection = collection
-        self._seed = seed
+        self._document = document
         self._sequences: list[int] = []
         self._duplicates = 0
         self._refused: Counter[str] = Counter()
 
-    async def run(self, documents: int, in_flight: int) -> dict[str, Any]:
+    async def run(self, documents: range, in_flight: int) -> dict[str, Any]:
         """Publish every document until it is acknowledged."""
-        numbers = iter(range(documents))
+        numbers = iter(documents)
         started = time.monotonic()
         async with asyncio.TaskGroup() as publishers:
             for _ in range(in_flight):
@@ -59,7 +60,7 @@ class Flood:
 
     async def _publish_all(self, numbers: Iterator[int]) -> None:
         for number in numbers:
-            payload = json.dumps(document(number, self._collection, self._seed)).encode()
+            payload = json.dumps(self._document(number)).encode()
             headers = {subjects.HEADER_MESSAGE_ID: f"{self._collection}-{number}"}
             # Nobody tells when there is room.
             while not await self._published(payload, headers):  # noqa: ASYNC110
@@ -79,12 +80,15 @@ class Flood:
         return True
 
 
-async def flood(url: str, documents: int, collection: str, in_flight: int, seed: int) -> dict[str, Any]:
+async def flood(given: argparse.Namespace) -> dict[str, Any]:
     """Connect, publish and return the figures."""
-    client = await nats.connect(url)
+    client = await nats.connect(given.nats)
     try:
         jetstream = client.jetstream(timeout=ACK_SECONDS)
-        return await Flood(jetstream, collection, seed).run(documents, in_flight)
+        document = documents_of(given.data, given.collection, given.seed, given.sentences)
+        producer = Flood(jetstream, given.collection, document)
+        numbers = range(given.first, given.first + given.documents)
+        return await producer.run(numbers, given.in_flight)
     finally:
         await client.close()
 
@@ -97,10 +101,10 @@ def main() -> None:
     parser.add_argument("--collection", required=True)
     parser.add_argument("--in-flight", type=int, default=256)
     parser.add_argument("--seed", type=int, default=7)
-    given = parser.parse_args()
-    json.dump(
-        asyncio.run(flood(given.nats, given.documents, given.collection, given.in_flight, given.seed)), sys.stdout
-    )
+    parser.add_argument("--first", type=int, default=0, help="number of the first document")
+    parser.add_argument("--sentences", type=int, default=4, help="of each document")
+    parser.add_argument("--data", type=Path, help="folder in BEIR's form; none = made documents")
+    json.dump(asyncio.run(flood(parser.parse_args())), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Small documents and questions about them, made from a seed: one chunk each, of some fifty words."""
+"""Documents and questions about them, made from a seed; with four sentences one chunk of some fifty words."""
 
 import random
 from typing import Any
@@ -9,11 +9,11 @@ PEOPLE = ("the keeper", "the city", "a cooperative", "the ministry", "an enginee
 TIMES = ("in spring", "every morning", "after the storm", "in 1932", "before noon", "during the strike", "at high tide")
 
 
-def document(number: int, collection: str, seed: int = 7) -> dict[str, Any]:
+def document(number: int, collection: str, seed: int = 7, sentences: int = 4) -> dict[str, Any]:
     """Return the `number`-th document."""
     chosen = random.Random(seed * 1_000_003 + number)
-    sentences = " ".join(_sentence(chosen, number) for _ in range(4))
-    return {"id": f"{collection}-{number}", "collection": collection, "title": f"Report {number}", "text": sentences}
+    text = " ".join(_sentence(chosen, number) for _ in range(sentences))
+    return {"id": f"{collection}-{number}", "collection": collection, "title": f"Report {number}", "text": text}
 
 
 def question(chosen: random.Random) -> str:

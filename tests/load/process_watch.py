@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -19,9 +20,17 @@ def services(platform: RunningPlatform) -> dict[str, int]:
 
 
 def _name(process: psutil.Process) -> str:
-    command = process.cmdline()
+    return process_name(process.cmdline(), process.environ().get("RAG_INSTANCE", ""))
+
+
+def process_name(command: Sequence[str], instance: str) -> str:
+    """Return how a process is called: `agent` for a service's first replica, then `agent.2`; `embedder.queries`."""
     module = next((part for part in command if part.startswith("services.")), None)
-    return module.split(".")[1] if module else "nats-server"
+    if module is None:
+        return "nats-server"
+    service = module.split(".")[1]
+    replica = instance.removeprefix(f"{service}-")
+    return service if replica in {"", "1"} else f"{service}.{replica}"
 
 
 @dataclass
@@ -51,7 +60,7 @@ class ProcessWatch:
 
     def _watch(self) -> None:
         while True:
-            sample = {name: _resident_mb(pid, alone=name == LAUNCHER) for name, pid in self.started_as.items()}
+            sample = {name: resident_mb(pid, alone=name == LAUNCHER) for name, pid in self.started_as.items()}
             self.first_mb = self.first_mb or sample
             self.highest_mb = {name: max(mb, self.highest_mb.get(name, 0.0)) for name, mb in sample.items()}
             self.highest_sum_mb = max(self.highest_sum_mb, sum(sample.values()))
@@ -59,7 +68,8 @@ class ProcessWatch:
                 return
 
 
-def _resident_mb(pid: int, *, alone: bool) -> float:
+def resident_mb(pid: int, *, alone: bool) -> float:
+    """Return the memory of a process, with that of its children unless it is looked at alone; 0 when it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         found = [process] if alone else [process, *process.children(recursive=True)]

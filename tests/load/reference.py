@@ -97,7 +97,14 @@ class Reference:
 
     async def find(self, query: str) -> list[Hit]:
         """Look a query up by meaning and by words beside other work of this loop (see `run`)."""
-        vector = await asyncio.to_thread(self._model.embed, self._model.query_prefix + query)
+        return await self.look_up(query, await asyncio.to_thread(self.embed, query))
+
+    def embed(self, query: str) -> Vector:
+        """Return the vector of a query, on the thread that asks."""
+        return self._model.embed(self._model.query_prefix + query)
+
+    async def look_up(self, query: str, vector: Vector) -> list[Hit]:
+        """Look a query up by meaning and by words, with a vector that is there already."""
         return list(await self._index.search(self._query(query, vector, SearchMode.HYBRID)))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
