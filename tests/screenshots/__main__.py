@@ -21,8 +21,9 @@ from tests.terminal import COLUMNS, rag_in_terminal
 IMAGES: Final = PROJECT_ROOT / "docs" / "images"
 SAMPLES: Final = PROJECT_ROOT / "services" / "console" / "samples"
 PAGES: Final = ("architecture", "limits")
+PATIENCE_MS: Final = 30_000
 SCHEMES: Final = ("light", "dark")
-QUESTION: Final = "What happens to a message that cannot succeed?"
+QUESTION: Final = "When does a deleted document disappear from searches?"
 BROKEN: Final[dict[str, Any]] = {"id": "broken-report", "content": "JVBERi0xLjcK", "filename": "report.pdf"}
 _FONT: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 _CURSOR: Final = re.compile(r"\x1b\[(?:\?25[hl]|[0-9]*[AK]|2K)")
@@ -68,12 +69,12 @@ def wide(page: Page, scheme: str) -> None:
     page.get_by_role("button", name="1", exact=False).first.click()
     expect(page.locator(".passage.cited")).to_be_visible()
     shoot(page, f"console-ask-{scheme}")
-    for view, seen in (("documents", "table"), ("pipeline", "table"), ("traces", "table")):
+    for view in ("documents", "pipeline", "traces"):
         page.goto(f"/#/{view}")
-        expect(page.locator(f"main {seen}").first).to_be_visible()
+        expect(page.locator("main table").first).to_be_visible(timeout=PATIENCE_MS)
         shoot(page, f"console-{view}-{scheme}")
     page.get_by_role("link", name=re.compile("query|Question", re.IGNORECASE)).first.click()
-    expect(page.get_by_text("Answered after")).to_be_visible()
+    expect(page.get_by_text("Answered after")).to_be_visible(timeout=PATIENCE_MS)
     shoot(page, f"console-trace-{scheme}")
 
 
@@ -87,7 +88,7 @@ def ask(page: Page) -> None:
     page.goto("/#/ask")
     page.get_by_role("textbox").first.fill(QUESTION)
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name=re.compile("Copy"))).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("Copy"))).to_be_visible(timeout=PATIENCE_MS)
 
 
 def shoot(page: Page, name: str) -> None:
