@@ -37,6 +37,7 @@ def ready_lines(plan: Plan, ready: Ready) -> list[str]:
         "",
         f"rag is ready: {len(ready.pids) - 1} service processes and a broker in {ready.seconds:.1f} s",
         "",
+        f"  console   {plan.url}/",
         f"  gateway   {plan.url}",
         f"  API docs  {plan.url}/docs",
         f"  broker    {plan.broker_url}",
