@@ -4,7 +4,8 @@
     ├── Retryable             nak with growing delay      503 + Retry-After
     │   ├── Unavailable       a dependency is gone; with `away` it surely is, whoever asks
     │   │   └── StreamMoved   a message was expected behind another one
-    │   └── Overloaded        a bounded queue is full: the message waits, which is no failed try
+    │   ├── Overloaded        a bounded queue is full: the message waits, which is no failed try
+    │   └── NotYet            what this message alone names is not there; others are no worse off
     ├── Rejected              dead letter at once         422
     │   ├── InvalidMessage    bytes or fields are wrong   422
     │   ├── NotFound          no such thing               404
@@ -73,6 +74,15 @@ class StreamMoved(Unavailable):
     """The stream took another message after the one that the publisher expected to be its last."""
 
     code = "stream_moved"
+
+
+class NotYet(Retryable):
+    """What a message names is not there now: an object, a page of somebody else's server.
+
+    It says nothing of other messages: however many fail so, it is no outage, and nothing waits for it in its place.
+    """
+
+    code = "not_there_yet"
 
 
 class Overloaded(Retryable):

@@ -25,7 +25,8 @@ let turn = 0;
 function routeOf(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [name, ...rest] = path.split("/");
-  return { name: Object.hasOwn(VIEWS, name) ? name : FIRST, id: rest.length ? decode(rest.join("/")) : null, query: new URLSearchParams(query) };
+  if (!Object.hasOwn(VIEWS, name)) return { name: FIRST, id: null, query: new URLSearchParams() };
+  return { name, id: rest.length ? decode(rest.join("/")) : null, query: new URLSearchParams(query) };
 }
 
 function decode(text) {

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 import httpx
 
 from services.parser.addresses import Address, is_public
-from shared.errors import Rejected, Unavailable
+from shared.errors import NotYet, Rejected
 from shared.version import VERSION
 
 HTTPS_PORT: Final = 443
@@ -42,12 +42,12 @@ class Fetched:
 
 
 async def resolve(host: str, port: int) -> set[Address]:
-    """Return the addresses of a name; Unavailable when nobody could tell now, Rejected when it has none."""
+    """Return the addresses of a name; NotYet when nobody could tell now, Rejected when it has none."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
-            raise Unavailable(f"{host!r} could not be looked up now", code="fetch_failed") from None
+            raise NotYet(f"{host!r} could not be looked up now", code="fetch_failed") from None
         raise Rejected(f"{host!r} has no address", code="fetch_unresolvable", field="uri") from None
     except UnicodeError:
         raise _not_allowed(f"{host[:100]!r} is no host name") from None
@@ -80,13 +80,13 @@ class Fetcher:
         self._given_trust = trust
 
     async def fetch(self, address: str) -> Fetched:
-        """Return what is at an address; Rejected when it must not or can't be had, Unavailable when it may be later."""
+        """Return what is at an address; Rejected when it must not or can't be had, NotYet when it may be later."""
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 return await self._follow(address)
         except TimeoutError:
             reason = f"the server of `uri` did not send it within {self._timeout_seconds:g} s"
-            raise Unavailable(reason, code="fetch_failed") from None
+            raise NotYet(reason, code="fetch_failed") from None
         except httpx.HTTPError as error:
             raise _failure(error) from None
 
@@ -183,19 +183,19 @@ def _check_status(response: httpx.Response) -> None:
     if status in _TRANSIENT or status >= 500:
         after = response.headers.get("retry-after", "")
         seconds = min(int(after), MAX_RETRY_AFTER_SECONDS) if after.isdecimal() else None
-        raise Unavailable(f"the server of `uri` answered {status}", code="fetch_failed", retry_after_seconds=seconds)
+        raise NotYet(f"the server of `uri` answered {status}", code="fetch_failed", retry_after_seconds=seconds)
     if status != 200:
         raise _refused(f"its server answered {status}")
 
 
-def _failure(error: httpx.HTTPError) -> Rejected | Unavailable:
+def _failure(error: httpx.HTTPError) -> Rejected | NotYet:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = f"the certificate of its server does not hold: {cause.verify_message}"
             return Rejected(f"`uri` can't be fetched: {reason}", code="fetch_untrusted", field="uri")
         cause = cause.__cause__ or cause.__context__
-    return Unavailable(f"`uri` could not be fetched: {type(error).__name__}", code="fetch_failed")
+    return NotYet(f"`uri` could not be fetched: {type(error).__name__}", code="fetch_failed")
 
 
 def _media_type(response: httpx.Response) -> str | None:

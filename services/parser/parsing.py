@@ -16,7 +16,7 @@ from services.parser.payloads import ObjectMissing, Payload, Payloads
 from services.parser.recorded import Recorded
 from services.parser.sandbox import Sandbox
 from services.parser.turns import Turns
-from shared.errors import Overloaded, Rejected, Unavailable
+from shared.errors import NotYet, Overloaded, Rejected, Unavailable
 from shared.logs import get_logger
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import Published, Publisher, message_id
@@ -90,7 +90,7 @@ class DocumentParser:
             return
         missing = f"object {message.object!r} is not in the store"
         if delivery.deliveries < OBJECT_TRIES:
-            raise Unavailable(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
+            raise NotYet(missing, code=ObjectMissing.code, retry_after_seconds=OBJECT_RETRY_SECONDS)
         raise ObjectMissing(missing, field="object")
 
     async def _parse(self, message: IngestMessage, payload: Payload, delivery: Delivery) -> Published:

@@ -16,7 +16,7 @@ from contracts import subjects
 from contracts.codec import DecodeError
 from contracts.topology import CONSUMERS, Consumer
 from shared import semantics
-from shared.errors import DeadlineExpired, Overloaded, PlatformError, Rejected, RemoteFault
+from shared.errors import DeadlineExpired, NotYet, Overloaded, PlatformError, Rejected, RemoteFault
 from shared.logs import get_logger
 from shared.messaging.dead_letters import DeadLetters
 from shared.messaging.delivery import Delivery
@@ -90,7 +90,7 @@ class Reliability:
     async def wait_in_place(self, error: PlatformError, delivery: Delivery, tries: int, waited_seconds: float) -> float:
         """Wait until the handler may be tried again; return for how long. Raises `error` when that makes no sense."""
         consumer = delivery.consumer
-        outage = not isinstance(error, Overloaded | Rejected) and self._outages.failed(consumer)
+        outage = not isinstance(error, Overloaded | Rejected | NotYet) and self._outages.failed(consumer)
         seconds = wait_seconds(error, tries, waited_seconds, outage=outage)
         if seconds is None:
             raise error

@@ -19,9 +19,9 @@ MAX_WAITING_PER_CALLER = 4
 TRACE_LINK = "https://tracing.example/trace/{trace_id}"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium for all tests of this process."""
+    """A Chromium for the tests of a module; while it lasts no other event loop may run in this thread."""
     program = chromium()
     if program is None:
         pytest.skip("no Chromium is installed (Debian: apt install chromium)")
@@ -33,7 +33,7 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A running platform that tests share; each uses documents and collections of its own."""
     data: Path = tmp_path_factory.mktemp("platform")
@@ -41,7 +41,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A running platform that wants keys; each of its tenants begins without documents."""
     with running_platform(tmp_path_factory.mktemp("guarded"), RAG_AUTH="keys") as running:
@@ -62,14 +62,14 @@ def page(browser: Browser, platform: RunningPlatform) -> Iterator[Page]:
         yield found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def scripted() -> Iterator[ScriptedLlm]:
     """The language model of the platform that talks."""
     with scripted_llm() as endpoint:
         yield endpoint
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def talking_platform(tmp_path_factory: pytest.TempPathFactory, scripted: ScriptedLlm) -> Iterator[RunningPlatform]:
     """A running platform whose answers a test writes; it wants keys."""
     settings = {
@@ -83,7 +83,7 @@ def talking_platform(tmp_path_factory: pytest.TempPathFactory, scripted: Scripte
         yield running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def key_desk(talking_platform: RunningPlatform) -> Iterator[httpx.Client]:
     """An operator of the platform that talks, who makes keys."""
     data = str(talking_platform.data)

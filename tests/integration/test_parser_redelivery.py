@@ -100,8 +100,8 @@ async def parsing(
         yield persistence
 
 
-async def publish(client: Client, document_id: str) -> None:
-    payload = {"id": document_id, "object": NAME, "media_type": "text/plain"}
+async def publish(client: Client, document_id: str, name: str = NAME) -> None:
+    payload = {"id": document_id, "object": name, "media_type": "text/plain"}
     await client.jetstream().publish(subjects.ingest("acme"), json.dumps(payload).encode())
 
 
@@ -138,3 +138,14 @@ async def test_a_payload_that_never_was_is_a_dead_letter(nats_broker: NatsServer
         assert (letter.headers or {})[subjects.HEADER_DEAD_CODE] == "object_missing"
         assert (letter.headers or {})[subjects.HEADER_DEAD_FIELD] == "object"
         await eventually(lambda: is_done(persistence.client), "the message is given up")
+
+
+async def test_who_names_what_is_not_there_holds_up_nobody_else(nats_broker: NatsServer) -> None:
+    """INVARIANT: nothing poisons the queue. Twelve in a row are no store that is away, for which all would wait."""
+    async with parsing(nats_broker) as persistence:
+        client = persistence.client
+        await (await client.jetstream().object_store(subjects.UPLOADS_BUCKET)).put(NAME, b"Lock 1 of the canal.")
+        for number in range(12):
+            await publish(client, f"nothing-{number}", name=f"nothing-{number}")
+        await publish(client, "canal")
+        await eventually(lambda: stored(client, "FACTS"), "the good document is parsed", 5)

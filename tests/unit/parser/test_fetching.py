@@ -8,7 +8,7 @@ import pytest
 
 from services.parser.addresses import Address, is_public
 from services.parser.httpx_fetching import Fetcher, resolve
-from shared.errors import PlatformError, Rejected, Unavailable
+from shared.errors import NotYet, PlatformError, Rejected
 from tests.tls_server import Reply, TlsServer, tls_server
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
@@ -52,7 +52,7 @@ def names() -> Names:
 
 
 async def refusal(fetching: Fetcher, address: str) -> PlatformError:
-    with pytest.raises((Rejected, Unavailable)) as raised:
+    with pytest.raises((Rejected, NotYet)) as raised:
         await fetching.fetch(address)
     return raised.value
 
@@ -216,24 +216,24 @@ async def test_what_the_server_refuses_is_not_tried_again(server: TlsServer, sta
 async def test_what_may_go_away_is_tried_again_when_the_server_says(server: TlsServer, status: str) -> None:
     server.replies["/"] = Reply(status, {"Retry-After": "100000"})
     error = await refusal(fetcher(server, names()), server.address("/"))
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, NotYet)
     assert (error.error_code, error.retry_after_seconds) == ("fetch_failed", 300)
 
 
 async def test_a_server_that_does_not_finish_in_time_is_tried_again(server: TlsServer) -> None:
     server.replies["/"] = Reply(headers={"Content-Length": "100"}, body=b"a", hold_seconds=2)
     error = await refusal(fetcher(server, names(), seconds=0.5), server.address("/"))
-    assert isinstance(error, Unavailable)
+    assert isinstance(error, NotYet)
     assert "0.5 s" in error.message
 
 
 async def test_a_connection_that_breaks_or_is_refused_is_tried_again(server: TlsServer) -> None:
     server.replies["/"] = Reply(headers={"Content-Length": "100"}, body=b"a")
-    assert isinstance(await refusal(fetcher(server, names()), server.address("/")), Unavailable)
+    assert isinstance(await refusal(fetcher(server, names()), server.address("/")), NotYet)
     closed = Names(docs_example=[["127.0.0.1"]])
     fetching = fetcher(server, closed)
     fetching._ports = {1}
-    assert isinstance(await refusal(fetching, "https://docs.example:1/"), Unavailable)
+    assert isinstance(await refusal(fetching, "https://docs.example:1/"), NotYet)
 
 
 async def test_a_name_that_is_none_is_refused() -> None:

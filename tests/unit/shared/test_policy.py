@@ -1,10 +1,14 @@
 """Retry, reject or fault: decided by the error's class."""
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.trace import NoOpTracer
 
+from contracts import subjects
 from contracts.codec import DecodeError
 from contracts.topology import AGENT, PARSER
-from shared.errors import Conflict, DeadlineExpired, InvalidMessage, NotFound, Overloaded, Rejected, Unavailable
+from shared.errors import Conflict, DeadlineExpired, InvalidMessage, NotFound, NotYet, Overloaded, Rejected, Unavailable
+from shared.messaging.delivery import Delivery
 from shared.messaging.outages import Outages
 from shared.messaging.policy import (
     LONGEST_DELAY_SECONDS,
@@ -16,6 +20,8 @@ from shared.messaging.policy import (
     reason_of,
     wait_seconds,
 )
+from shared.messaging.reliability import Reliability
+from shared.metrics import MessagingMetrics
 
 
 def test_a_dependency_that_is_away_is_waited_for_with_growing_delay_until_the_last_delivery() -> None:
@@ -95,3 +101,12 @@ def test_the_text_of_an_unexpected_error_stays_inside() -> None:
 def test_a_rejection_names_code_reason_and_field() -> None:
     reason = reason_of(Rejected("is empty", code="no_text", field="text"))
     assert (reason.code, reason.message, reason.field) == ("no_text", "is empty", "text")
+
+
+async def test_what_single_messages_lack_is_no_outage() -> None:
+    """INVARIANT: nothing poisons the queue. Who names a hundred things that are not there holds up nobody else."""
+    reliability = Reliability(NoOpTracer(), MessagingMetrics(NoOpMeter("test")))
+    delivery = Delivery(subjects.ingest("acme"), {}, "INGEST", PARSER.name, 1, 1, 0.0, b"")
+    for _ in range(100):
+        with pytest.raises(NotYet):
+            await reliability.wait_in_place(NotYet("object 'x' is not in the store"), delivery, 1, 0.0)
