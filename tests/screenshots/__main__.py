@@ -57,7 +57,8 @@ def browser() -> Iterator[Browser]:
 def fill(platform: RunningPlatform) -> None:
     """Load what the pictures show: a few documents, and one that cannot be read."""
     pages = [str(PROJECT_ROOT / "docs" / f"{name}.md") for name in PAGES]
-    for paths, collection in (([str(SAMPLES)], "sample"), (pages, "docs")):
+    samples = sorted(map(str, SAMPLES.glob("*.txt")))
+    for paths, collection in ((samples, "sample"), (pages, "docs")):
         loaded = rag("ingest", *paths, "--collection", collection, url=platform.url)
         assert loaded.returncode == 0, loaded.stderr
     httpx.post(f"{platform.url}/v1/documents?wait_s=30", json={"documents": [BROKEN]}).raise_for_status()
@@ -71,6 +72,7 @@ def wide(page: Page, scheme: str) -> None:
     shoot(page, f"console-ask-{scheme}")
     for view in ("documents", "pipeline", "traces"):
         page.goto(f"/#/{view}")
+        expect(page.get_by_role("heading", level=1)).to_have_text(view.capitalize())
         expect(page.locator("main table").first).to_be_visible(timeout=PATIENCE_MS)
         shoot(page, f"console-{view}-{scheme}")
     page.get_by_role("link", name=re.compile("query|Question", re.IGNORECASE)).first.click()
