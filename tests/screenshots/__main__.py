@@ -26,6 +26,7 @@ SCHEMES: Final = ("light", "dark")
 QUESTION: Final = "When does a deleted document disappear from searches?"
 BROKEN: Final[dict[str, Any]] = {"id": "broken-report", "content": "JVBERi0xLjcK", "filename": "report.pdf"}
 _FONT: Final = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+_SPINNER: Final = re.compile("[\u2800-\u28ff]")
 _CURSOR: Final = re.compile(r"\x1b\[(?:\?25[hl]|[0-9]*[AK]|2K)")
 
 
@@ -107,7 +108,10 @@ def terminal(name: str, platform: RunningPlatform, *arguments: str) -> None:
     command = " ".join(["rag", *(f'"{word}"' if " " in word else word for word in arguments)])
     console.print(Text(f"$ {command}", style="bold"))
     for line in _CURSOR.sub("", written).split("\n"):
-        console.print(Text.from_ansi(line.rsplit("\r", 1)[-1]))
+        shown = Text.from_ansi(line.rsplit("\r", 1)[-1])
+        # What is waited for is taken away again.
+        if not _SPINNER.match(shown.plain):
+            console.print(shown)
     drawing = _FONT.sub("", console.export_svg(title="rag", unique_id="rag"))
     (IMAGES / f"{name}.svg").write_text(drawing.replace("Fira Code", "ui-monospace"), encoding="utf-8")
 
