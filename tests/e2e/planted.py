@@ -12,7 +12,8 @@ from tests.platform_process import RunningPlatform, rag
 LLM_KEY = "planted-key-of-the-language-model"
 EMBEDDING_KEY = "planted-key-of-the-embedding-endpoint"
 REDIS_PASSWORD = "plantedredispassword"
-CALLER_KEY = "planted-key-of-a-caller"
+WRONG_KEY = "planted-key-of-a-caller"
+PEPPER = "planted-pepper-that-keys-are-hashed-with"
 TEXT = "plantedtext"
 TITLE = "plantedtitle"
 VALUE = "plantedvalue"
@@ -57,11 +58,11 @@ def metric_texts(platform: RunningPlatform) -> Iterator[tuple[str, str]]:
             yield f"{name}{path}", httpx.get(f"{url}{path}", timeout=20).text
 
 
-def command_texts(platform: RunningPlatform, *commands: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def command_texts(platform: RunningPlatform, key: str, *commands: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     """Yield what the commands for operators print, for people and for programs."""
     for command in commands:
         for form in ((), ("--json",)):
-            done = rag(*form, *command, url=platform.url)
+            done = rag(*form, *command, url=platform.url, settings={"RAG_API_KEY": key})
             yield " ".join(("rag", *form, *command)), done.stdout + done.stderr
 
 

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from contracts import subjects
 from tests.e2e import planted
 from tests.hashing_server import DIMENSION, MODEL, HashingServer, hashing_server
 from tests.integration.persistence_database import settings_of
-from tests.platform_process import RunningPlatform, running_platform, wait_until
+from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 from tests.redis_server import RedisServer, redis_server
 from tests.scripted_llm import Reply, ScriptedLlm, scripted_llm
 from tests.sentry_ingest import SentryIngest, sentry_ingest
@@ -50,6 +50,7 @@ class Run:
     embeddings: HashingServer
     redis: RedisServer
     sentry: SentryIngest
+    key: str
     credentials: list[str]
     failures: list[tuple[str, str]]
 
@@ -85,8 +86,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             llm_api_key=planted.LLM_KEY,
             embedding_api_key=planted.EMBEDDING_KEY,
             sentry_dsn=sentry.dsn,
+            key_pepper=planted.PEPPER,
         )
         settings = {
+            "RAG_AUTH": "keys",
             "RAG_LLM_BASE_URL": llm.url,
             "RAG_LLM_BREAKER_FAILURES": "100",
             "RAG_EMBEDDING_URL": embeddings.url,
@@ -97,13 +100,25 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         }
         password = httpx.URL(database.database_url.replace("+psycopg", "")).password
         with running_platform(folder / "data", **settings, **files) as platform:
-            headers = {"Authorization": f"Bearer {planted.CALLER_KEY}"}
-            with httpx.Client(base_url=platform.url, timeout=90, headers=headers) as http:
-                keys = [planted.LLM_KEY, planted.EMBEDDING_KEY, planted.REDIS_PASSWORD, planted.CALLER_KEY]
-                credentials = [*keys, platform.password, *([password] if password else [])]
-                made = Run(platform, http, llm, embeddings, redis, sentry, credentials, [])
+            key = first_key(platform, files)
+            with httpx.Client(base_url=platform.url, timeout=90, headers={"Authorization": f"Bearer {key}"}) as http:
+                keys = [planted.LLM_KEY, planted.EMBEDDING_KEY, planted.REDIS_PASSWORD, planted.WRONG_KEY]
+                # What a key begins with is its public name.
+                own = [key.split("_", 2)[2], planted.PEPPER, platform.password, *([password] if password else [])]
+                made = Run(platform, http, llm, embeddings, redis, sentry, key, [*keys, *own], [])
                 work(made)
                 yield made
+
+
+def first_key(platform: RunningPlatform, files: Mapping[str, str]) -> str:
+    """Make a key on the machine itself, as an operator does, and wait until it opens."""
+    options = ("--tenant", "default", "--scopes", "ingest,query,admin", "--data", str(platform.data), "--json")
+    made = rag("keys", "create", *options, settings=files)
+    assert made.returncode == 0, made.stderr
+    key = str(json.loads(made.stdout)["key"])
+    headers = {"Authorization": f"Bearer {key}"}
+    wait_until(lambda: httpx.get(f"{platform.url}/v1/me", headers=headers).status_code == 200, "the key opens")
+    return key
 
 
 def work(run: Run) -> None:
@@ -142,6 +157,8 @@ def fail_at_the_edge(run: Run) -> None:
     run.call("POST", "/v1/documents", 422, json={"documents": [{"id": "x", "text": [planted.TEXT]}]})
     run.call("POST", "/v1/documents", 422, json={"documents": [{"text": "x", "metadata": {"a": {"b": planted.VALUE}}}]})
     run.call("GET", "/v1/documents/nothing", 404)
+    for wrong in (planted.WRONG_KEY, f"{run.key}x"):
+        run.call("GET", "/v1/documents", 401, headers={"Authorization": f"Bearer {wrong}"})
     run.call("POST", "/v1/feedback", 404, 422, json={"query_id": "x", "rating": "up", "comment": planted.COMMENT})
     run.call(
         "POST", "/v1/chat/completions", 400, 404, 422, json={"model": "gpt", "messages": [{"role": planted.RUBBISH}]}
@@ -212,13 +229,14 @@ def fail_behind_the_embedding_endpoint(run: Run) -> None:
     run.embeddings.instead = None
 
 
+COMMANDS = (("doctor",), ("status",), ("trace",), ("keys", "list"), ("audit",))
 PLACES: dict[str, Callable[[Run], Iterator[tuple[str, str]]]] = {
     "logs": lambda run: planted.log_texts(run.platform),
     "spans": lambda run: planted.span_texts(run.http),
     "metrics and health": lambda run: planted.metric_texts(run.platform),
     "dead letters": lambda run: planted.letter_texts(run.http),
-    "commands": lambda run: planted.command_texts(run.platform, ("doctor",), ("status",), ("trace",)),
-    "dead letters in the terminal": lambda run: planted.command_texts(run.platform, ("dead-letters", "list")),
+    "commands": lambda run: planted.command_texts(run.platform, run.key, *COMMANDS),
+    "dead letters in the terminal": lambda run: planted.command_texts(run.platform, run.key, ("dead-letters", "list")),
     "command lines": lambda run: planted.process_texts(run.platform),
     "error reports": lambda run: ((f"report {at}", raw.decode()) for at, raw in enumerate(run.sentry.raw)),
 }
@@ -248,6 +266,8 @@ def test_the_run_was_what_it_claims_to_be(run: Run) -> None:
     said = ("message_failed", "question_not_rewritten", "library_message", "document_id=", "tenant=")
     for event in said:
         assert event in everything, event
+    printed = dict(planted.command_texts(run.platform, run.key, ("keys", "list"), ("audit",)))
+    assert all("ingest" in text or "admin" in text for text in printed.values()), printed
     assert {planted.LLM_KEY, planted.EMBEDDING_KEY} & set(run.llm.keys) == {planted.LLM_KEY}
     assert any("POST /v1/query" in text for _, text in planted.span_texts(run.http))
     # By design: a letter keeps its message as it came, for its tenant and so that it can be sent again.
