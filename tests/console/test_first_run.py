@@ -14,6 +14,8 @@ from tests.console.browsing import VIEWPORT, opened_page
 from tests.console.key_making import new_key
 from tests.platform_process import RunningPlatform
 
+pytestmark = [pytest.mark.console, pytest.mark.timeout(180)]
+
 SLOW_MS = 60_000
 MOST_SAMPLE_BYTES = 30_000
 SAMPLES = CONSOLE_FOLDER / "samples"

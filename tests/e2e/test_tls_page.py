@@ -18,7 +18,7 @@ import pytest
 from tests.certificates import Authority
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.extended, pytest.mark.timeout(180)]
 PAGE = (PROJECT / "docs" / "tls.md").read_text(encoding="utf-8")
 SET_UP, USE = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 GATEWAY = "https://127.0.0.1:8000"

@@ -162,9 +162,8 @@ async def test_a_question_gets_the_answer_of_the_agent(stand: Stand) -> None:
     found = response.json()
     assert response.status_code == 200
     assert (found["answer"], found["answered"], found["usage"]) == ("At 100 degrees [1].", True, {"tokens": 7.0})
-    assert found["citations"] == [
-        {"n": 1, "document_id": "a", "chunk_id": "a-0", "title": None, "uri": None, "quote": CITATION.quote}
-    ]
+    assert found["citations"] == [CITATION.model_dump(mode="json")]
+    assert found["citations"][0]["quote"] == "Water boils at 100 degrees."
     assert (found["steps"], found["cached"], found["conversation_id"]) == ([], False, "c-1")
     assert found["trace_id"] == response.headers["X-Trace-Id"]
     [(asked, headers)] = stand.agent.questions
