@@ -29,7 +29,7 @@ def client_context(prefix: str, ca: Path | None, cert: Path | None = None, key: 
     if cert is not None:
         try:
             # Without a password nobody is asked for one on a terminal: a key that needs one is refused.
-            context.load_cert_chain(cert, key, password="")
+            context.load_cert_chain(cert, key, password="")  # nosec B106: none
         except (OSError, ssl.SSLError) as error:
             raise Misconfigured(f"{prefix}_CERT, {prefix}_KEY: {cert} and {key} cannot be used: {error}") from None
     return context

@@ -57,7 +57,7 @@ class ServerTLS:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             # Without a password nobody is asked for one on a terminal: a key that needs one is refused.
-            context.load_cert_chain(self._cert, self._key, password="")
+            context.load_cert_chain(self._cert, self._key, password="")  # nosec B106: none
         except (OSError, ssl.SSLError) as error:
             raise Misconfigured(f"{PREFIX}_CERT, {PREFIX}_KEY: {self._pair} cannot be used: {error}") from None
         if self._client_ca is not None:
