@@ -15,7 +15,7 @@ from rich.text import Text
 
 from shared.settings import PROJECT_ROOT
 from tests.console.browsing import PHONE, VIEWPORT, chromium, opened_page
-from tests.platform_process import RunningPlatform, rag, running_platform
+from tests.platform_process import RunningPlatform, rag, running_platform, wait_until
 from tests.terminal import COLUMNS, rag_in_terminal
 
 IMAGES: Final = PROJECT_ROOT / "docs" / "images"
@@ -41,6 +41,9 @@ def main() -> None:
                     wide(page, scheme)
             with opened_page(started, platform.url, viewport=PHONE, color_scheme="light") as page:
                 narrow(page)
+        # A browser beside them may have kept parts from answering in time.
+        health = f"{platform.url}/health"
+        wait_until(lambda: httpx.get(health, timeout=20).json()["status"] == "ok", "every part is well")
         terminal("rag-ask", platform, "ask", QUESTION)
         terminal("rag-status", platform, "status")
 
