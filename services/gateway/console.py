@@ -16,7 +16,7 @@ from shared.settings import PROJECT_ROOT
 
 CONSOLE_FOLDER: Final = PROJECT_ROOT / "services" / "console"
 PAGE: Final = "index.html"
-_SERVED: Final = frozenset({".css", ".html", ".js", ".json", ".md", ".svg", ".txt"})
+_SERVED: Final = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt"})
 _SCRIPT: Final = "text/javascript"
 # No script but that of these files, nothing from elsewhere; only the sanitiser may make nodes of text.
 POLICY: Final = (
