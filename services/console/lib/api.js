@@ -17,9 +17,13 @@ export async function request(path, { method = "GET", body, headers = {}, signal
     const response = await answer(path, { method, signal, body, headers: { ...authorization(used), ...headers } });
     if (response.ok) return response;
     const problem = await problemOf(response);
-    // Another call may have brought a new key in the meantime.
-    if (problem.status !== 401 || (key() === used && !(await wantKey(problem)))) throw problem;
+    if (!(await mayTryAgain(problem, used))) throw problem;
   }
+}
+
+/** Resolve to whether there is another key than the refused one; another call may have brought it in the meantime. */
+async function mayTryAgain(problem, used) {
+  return problem.status === 401 && (key() !== used || wantKey(problem));
 }
 
 async function answer(path, options) {
@@ -67,7 +71,7 @@ export async function upload(path, form, { onprogress = () => {}, signal, header
     const sent = await sendForm(path, form, onprogress, signal, { ...authorization(used), ...headers });
     if (sent.status >= 200 && sent.status < 300) return sent.body;
     const problem = new Problem(sent.status, sent.status ? sent.body : { detail: "The connection to the gateway broke." }, sent.retryAfter);
-    if (problem.status !== 401 || (key() === used && !(await wantKey(problem)))) throw problem;
+    if (!(await mayTryAgain(problem, used))) throw problem;
   }
 }
 
