@@ -18,6 +18,7 @@ from services.retriever.index import (
     ChunkPoint,
     DocumentSpan,
     Fence,
+    FencedHits,
     FencePage,
     Hit,
     IndexDescription,
@@ -27,6 +28,7 @@ from services.retriever.index import (
     RevisionPage,
     SparseVector,
     Vector,
+    fence_names,
 )
 from services.retriever.revision_pages import PointRow, page_of, page_of_one
 
@@ -100,6 +102,10 @@ class MemoryIndex:
             candidates = {each: cosines[each] for each in {**nearest, **words}}
         scores = ranked(query, candidates, words)
         return [payload.read_hit(each, stored[each], score, cosines.get(each)) for each, score in scores.items()]
+
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        hits = await self.search(query)
+        return FencedHits(hits, await self.fences(query.tenant, fence_names(hits)))
 
     async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
         self._require_open()

@@ -128,6 +128,19 @@ def fenced_collection(name: str) -> str | None:
     return name.removeprefix(_COLLECTION_MARK) if name.startswith(_COLLECTION_MARK) else None
 
 
+def fence_names(chunks: Sequence[Chunk]) -> set[str]:
+    """Return the names of the fences that decide about these chunks."""
+    return {each.document_id for each in chunks} | {collection_fence(each.collection) for each in chunks}
+
+
+@dataclass(frozen=True, slots=True)
+class FencedHits:
+    """Hits, best first, and those fences that decide about them; the fences were read after the hits."""
+
+    hits: Sequence[Hit]
+    fences: Mapping[str, Fence]
+
+
 class SearchMode(StrEnum):
     """How hits are ranked: by meaning, by words, or by both."""
 
@@ -258,6 +271,10 @@ class VectorIndex(Protocol):
 
     async def search(self, query: IndexQuery) -> list[Hit]:
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
+        ...
+
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return what `search` does, and the fences that decide about it, read afterwards."""
         ...
 
     async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:

@@ -1,15 +1,17 @@
 """A vector index whose calls leave spans: how long each took and how much came back, never what was asked."""
 
 from collections.abc import Awaitable, Collection, Sequence, Sized
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import Span, Tracer
 
 from services.retriever.index import (
     ChunkIdPage,
     ChunkPoint,
     DocumentSpan,
     Fence,
+    FencedHits,
     FencePage,
     Hit,
     IndexDescription,
@@ -37,6 +39,13 @@ class ObservedIndex:
     async def search(self, query: IndexQuery) -> list[Hit]:
         """Return hits, best first."""
         return await self._call("search", self._index.search(query))
+
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return hits, best first, and the fences that decide about them."""
+        with self._span("search") as current:
+            found = await self._index.search_fenced(query)
+            current.set_attribute(semantics.DB_RETURNED, len(found.hits))
+            return found
 
     async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
         """Return chunks of a part of a document."""
@@ -101,8 +110,11 @@ class ObservedIndex:
         await self._index.close()
 
     async def _call(self, operation: str, call: Awaitable[T]) -> T:
-        with database_span(self._tracer, SYSTEM, operation, semantics.index_call(operation)) as current:
+        with self._span(operation) as current:
             found = await call
             if isinstance(found, Sized):
                 current.set_attribute(semantics.DB_RETURNED, len(found))
         return found
+
+    def _span(self, operation: str) -> AbstractContextManager[Span]:
+        return database_span(self._tracer, SYSTEM, operation, semantics.index_call(operation))

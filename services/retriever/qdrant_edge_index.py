@@ -17,6 +17,7 @@ from services.retriever.index import (
     ChunkPoint,
     DocumentSpan,
     Fence,
+    FencedHits,
     FencePage,
     Hit,
     IndexDescription,
@@ -114,6 +115,11 @@ class QdrantEdgeIndex:
         """Return at most `query.limit` hits, best first; raises ModelMismatch for a vector of another dimension."""
         payload.check_query(query, self._manifest.dimension, self._manifest.fingerprint)
         return await self._read(self._shard.search, query)
+
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return what `search` does, and the fences that decide about it, read behind it on the same thread."""
+        payload.check_query(query, self._manifest.dimension, self._manifest.fingerprint)
+        return await self._read(self._shard.search_fenced, query)
 
     async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
         """Return at most `limit` chunks of a part of a document, by revision and ordinal."""

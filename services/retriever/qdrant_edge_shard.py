@@ -14,11 +14,13 @@ from services.retriever.index import (
     ChunkPoint,
     DocumentSpan,
     Fence,
+    FencedHits,
     FencePage,
     Hit,
     IndexQuery,
     IndexUnavailable,
     RevisionPage,
+    fence_names,
 )
 from services.retriever.qdrant_edge_requests import (
     MAKE,
@@ -83,6 +85,11 @@ class QdrantEdgeShard:
             if complete:
                 return hits
         return self._search(query)[0]
+
+    def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return what `search` does, and then the fences that decide about it."""
+        hits = self.search(query)
+        return FencedHits(hits, self.fences(query.tenant, fence_names(hits)) if hits else {})
 
     def _search(self, query: IndexQuery) -> tuple[list[Hit], bool]:
         words = self._scores(by_words(query)) if query.ranks_by_words else {}

@@ -16,6 +16,7 @@ from services.retriever.index import (
     ChunkPoint,
     DocumentSpan,
     Fence,
+    FencedHits,
     FencePage,
     Hit,
     IndexDescription,
@@ -24,6 +25,7 @@ from services.retriever.index import (
     IndexUnreadable,
     ModelMismatch,
     RevisionPage,
+    fence_names,
 )
 from services.retriever.qdrant_server_failures import reaching
 from services.retriever.qdrant_server_requests import (
@@ -131,6 +133,11 @@ class QdrantServerIndex:
             for each, score in scores.items()
             if each in payloads
         ]
+
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return what `search` does, and the fences that decide about it, asked for afterwards."""
+        hits = await self.search(query)
+        return FencedHits(hits, await self.fences(query.tenant, fence_names(hits)))
 
     async def passages(self, span: DocumentSpan, limit: int) -> list[Hit]:
         """Return at most `limit` chunks of a part of a document, by revision and ordinal."""

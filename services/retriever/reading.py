@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from contracts.retrieval import PassagesReply, PassagesRequest
-from services.retriever.index import DocumentSpan, Hit, VectorIndex
+from services.retriever.index import DocumentSpan, Hit, VectorIndex, fence_names
 from services.retriever.search import read_filter, retrieved
-from services.retriever.visibility import fence_names, overtaking_fences, visible_hits
+from services.retriever.visibility import overtaking_fences, visible_hits
 from shared.errors import NotFound
 
 # A span of so many chunks is more than any reply holds; more of a page is not read at once either.

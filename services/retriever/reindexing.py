@@ -16,8 +16,7 @@ from typing import Final, TypeAlias
 from contracts.retrieval import ReindexReply, ReindexRequest
 from services.retriever.bm25 import chunk_terms
 from services.retriever.generations import Generation, Generations
-from services.retriever.index import ChunkPoint, Fence, Vector, VectorIndex
-from services.retriever.visibility import fence_names
+from services.retriever.index import ChunkPoint, Fence, Vector, VectorIndex, fence_names
 from services.retriever.writing import EmbedPassages
 from shared.errors import Rejected
 

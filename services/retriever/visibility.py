@@ -5,18 +5,14 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.retriever.collapsing import without_near_copies
-from services.retriever.index import Chunk, Fence, Hit, IndexQuery, collection_fence
+from services.retriever.index import Fence, FencedHits, Hit, IndexQuery, collection_fence
 
 
 class Searchable(Protocol):
     """The part of a VectorIndex that a search needs."""
 
-    async def search(self, query: IndexQuery) -> list[Hit]:
-        """Return at most `query.limit` hits, best first, hidden ones included."""
-        ...
-
-    async def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
-        """Return the fences of those documents that have one."""
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
+        """Return at most `query.limit` hits, best first, hidden ones included, and the fences to judge them by."""
         ...
 
 
@@ -38,11 +34,6 @@ def collection_floors(hits: Sequence[Hit], fences: Mapping[str, Fence]) -> dict[
     """Return the floors of those collections that hide some of these hits."""
     floors = [(hit, _floor_of_collection(hit, fences)) for hit in hits]
     return {hit.collection: floor for hit, floor in floors if hit.revision < floor}
-
-
-def fence_names(chunks: Sequence[Chunk]) -> set[str]:
-    """Return the names of the fences that decide about these chunks."""
-    return {each.document_id for each in chunks} | {collection_fence(each.collection) for each in chunks}
 
 
 def _floor_of_collection(hit: Hit, fences: Mapping[str, Fence]) -> int:
@@ -89,10 +80,10 @@ async def search_visible(index: Searchable, query: IndexQuery, *, max_rounds: in
     known: set[Fence] = set()
     shown: list[Hit] = []
     for _ in range(max_rounds):
-        hits = await index.search(replace(query, limit=depth))
-        # Fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
+        # Its fences are read after the hits, so that every hit is judged by a fence at least as new as itself: what was
         # deleted by then stays hidden, however long the search took.
-        fences = await index.fences(query.tenant, fence_names(hits))
+        found = await index.search_fenced(replace(query, limit=depth))
+        hits, fences = found.hits, found.fences
         shown = without_near_copies(visible_hits(hits, fences, len(hits)), query.limit)
         # An update that became visible between the two reads hides the hits of its document; its own are there now.
         overtaking = overtaking_fences(hits, fences) - known

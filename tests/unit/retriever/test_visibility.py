@@ -1,13 +1,13 @@
 """Which hits may be shown, and how a search makes up for those that may not."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retriever.index import Fence, Hit, IndexQuery, collection_fence
+from services.retriever.index import Fence, FencedHits, Hit, IndexQuery, collection_fence, fence_names
 from services.retriever.visibility import search_visible, visible_hits
 from tests.unit.retriever.hits import hit
 
@@ -136,14 +136,12 @@ class ScriptedIndex:
         self.after_search: Callable[[], None] = lambda: None
         self.limits: list[int] = []
 
-    async def search(self, query: IndexQuery) -> list[Hit]:
+    async def search_fenced(self, query: IndexQuery) -> FencedHits:
         self.limits.append(query.limit)
         found = self.hits[: query.limit]
         self.after_search()
-        return found
-
-    async def fences(self, tenant: str, document_ids: Collection[str]) -> dict[str, Fence]:
-        return {name: each for name, each in self.stored_fences.items() if name in document_ids}
+        names = fence_names(found)
+        return FencedHits(found, {name: each for name, each in self.stored_fences.items() if name in names})
 
 
 def query(limit: int) -> IndexQuery:
