@@ -191,6 +191,7 @@ screenshots: .set-up-dev ## Take the pictures of docs/images of a running platfo
 
 .PHONY: lock
 lock: .set-up-dev ## Lock the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade takes newer versions)
+	@$(LOCK) --group installer --output-file requirements/installer.txt
 	@$(LOCK) --group runtime --output-file requirements/runtime.txt
 	@$(LOCK) --group dev --constraints requirements/runtime.txt --output-file requirements/dev.txt
 	@for image in $(IMAGES_WITH_LOCK); do \

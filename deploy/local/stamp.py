@@ -48,5 +48,5 @@ class Stamp:
 
 
 def lock_file(root: Path, level: str) -> Path:
-    """The lock file of "runtime" or "dev" (which holds all of runtime too)."""
+    """The lock file of "runtime", of "dev" (which holds all of runtime too), or of the installer of both."""
     return root / "requirements" / f"{level}.txt"

