@@ -105,7 +105,7 @@ def pip_for(venv: Path) -> Pip:
 
 
 def install_installer(root: Path, progress: Progress) -> None:
-    """Puts the pinned pip into `.venv`: the one of an older Python takes two and a half times as long for all the rest."""
+    """Puts the pinned pip into `.venv`: that of an older Python takes two and a half times as long for all the rest."""
     venv = root / ".venv"
     arguments = [*PINNED_WHEELS, "-r", str(lock_file(root, INSTALLER))]
     with tempfile.TemporaryDirectory(prefix=".unpack-", dir=venv) as scratch, progress.step("Installing pip") as show:
