@@ -1,7 +1,7 @@
 """Asks this container's service for its health: `probe.py PORT PATH` ends with 0 for a 200, else with 1 and the answer.
 
-A gateway that speaks TLS is asked by `probe.py PORT PATH FOLDER`: the folder holds the certificate to show, `tls.crt` and
-`tls.key`. No library is imported that takes long: an orchestrator starts this every few seconds beside the service.
+A gateway that speaks TLS is asked by `probe.py PORT PATH FOLDER`: the folder holds `tls.crt` and `tls.key`, the
+certificate to show. No library is imported that takes long: an orchestrator starts this every few seconds.
 """
 
 import socket

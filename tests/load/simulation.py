@@ -36,7 +36,10 @@ CORES: Final = 2.0
 # What a pod is planned for; beyond it waiting grows faster than load.
 UTILISATION: Final = 0.7
 ANSWER_SECONDS: Final = 3.0
+# RAG_AGENT_WORKERS, RAG_GATEWAY_MAX_WAITING, RAG_MAX_CONCURRENT_REQUESTS.
 AGENT_WORKERS: Final = 64
+SEATS: Final = 1_000
+REQUESTS: Final = 64
 DOCUMENTS_PER_MINUTE: Final = (10, 1_000, 100_000)
 QUESTIONS_PER_SECOND: Final = (1, 100, 5_000)
 # Which part holds the messages of a durable until they are done.
@@ -144,7 +147,8 @@ def simulate(
         now = step * STEP_SECONDS
         metrics = _metrics(queues)
         for queue in queues:
-            own = metrics | {"requests": queue.waiting + queue.in_work}
+            there = queue.waiting + queue.in_work
+            own = metrics | {"requests": there, "streams": there, "cpu": queue.rate * queue.part.processor_seconds}
             queue.autoscaler.look(now, own)
         _move(queues, rate * STEP_SECONDS if now < seconds else 0.0, now)
     return queues
@@ -189,12 +193,21 @@ def document_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) ->
 
 
 def question_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) -> list[Part]:
-    """Return the way of a question whose language model takes some seconds."""
-    spent = times["questions"]["processor_ms"]
-    made = [_computing(name, spent[name] / 1000, scalings[name]) for name in spent if name != "agent"]
-    agent = Part("agent", ANSWER_SECONDS, AGENT_WORKERS, spent["agent"] / 1000, scalings["agent"], cores=1.0)
-    place = list(spent).index("agent")
-    return [*made[:place], agent, *made[place:]]
+    """Return the way of a question whose language model takes some seconds, for which the gateway holds a stream."""
+    spent = {name: milliseconds / 1000 for name, milliseconds in times["questions"]["processor_ms"].items()}
+    search = times["questions"]["search_ms"] / 1000
+    waiting = {
+        "gateway": (ANSWER_SECONDS, SEATS),
+        # It waits for the embedder, the index and the database meanwhile.
+        "retriever": (search, REQUESTS),
+        "agent": (ANSWER_SECONDS, AGENT_WORKERS),
+    }
+    return [
+        Part(name, *waiting[name], spent[name], scalings[name], cores=1.0)
+        if name in waiting
+        else _computing(name, spent[name], scalings[name])
+        for name in spent
+    ]
 
 
 def _computing(name: str, seconds: float, scaling: Scaling) -> Part:
