@@ -189,6 +189,15 @@ def test_the_page_has_the_predictions_of_the_manifests_and_service_times_as_they
     assert kept == simulation.table(times, read_scalings(simulation.SCALERS))
 
 
+def test_loads_of_ones_own_are_played_and_never_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulation.main(["--questions", "20", "--answer-seconds", "9"]) == 0
+    (agent,) = (line for line in capsys.readouterr().out.splitlines() if "| agent |" in line)
+    # 180 in work, 0.7 of 64 in each.
+    assert agent.startswith("| 20 questions a second | agent | 5 |")
+    assert simulation.main(["--questions", "20", "--keep"]) == 2
+    assert "--keep is for the loads" in capsys.readouterr().err
+
+
 def test_without_manifests_it_says_what_to_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulation.main(["--scalers", str(tmp_path / "none.yaml")]) == 2
     assert "name the manifest of the ScaledObjects by --scalers" in capsys.readouterr().err
