@@ -21,6 +21,9 @@ DEAD_LETTER_DAYS: Final = 30
 DEDUPE_WINDOW_SECONDS: Final = 10 * MINUTE
 # Measured at 30 documents a second beside a saturated model: 0 s costs 14 ms a document around it, 0.1 s 11, 0.5 s 7.
 BULK_LINGER_SECONDS: Final = 0.5
+# The largest maximum of the autoscalers' manifests. A replica has what it works on, and as much again fetched for it.
+MOST_REPLICAS: Final = 10
+AT_HAND: Final = 2
 
 
 class Retention(StrEnum):
@@ -43,6 +46,14 @@ class Discard(StrEnum):
 
     NEW = "new"
     OLD = "old"
+
+
+def for_workers(workers: int) -> int:
+    """Return how many unsettled messages a consumer hands out, so that none of the most replicas stands idle.
+
+    `workers` is how many messages a replica works on at the same time. The bound holds for all replicas together.
+    """
+    return MOST_REPLICAS * workers * AT_HAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +85,30 @@ class Consumer:
     `ack_wait_seconds` covers one heartbeat lost, not the whole work: handlers report progress while they run.
     `max_deliver` bounds every kind of failure, `max_faults` the unexpected ones, which rarely heal by themselves.
     `linger_seconds` is how long a fetch in a dense flow waits for company, where throughput counts and not the moment.
+    `max_ack_pending` bounds what all replicas together have at hand.
     Only where somebody waits for the answer does a deadline count: a document that was accepted has none.
     """
 
     name: str
     stream: str
     filter_subjects: tuple[str, ...]
+    max_ack_pending: int
     ack_wait_seconds: float = 30.0
     max_deliver: int = 30
     max_faults: int = 5
-    max_ack_pending: int = 256
     honours_deadline: bool = False
     linger_seconds: float = 0.0
 
 
-PARSER: Final = Consumer("parser", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=32)
+PARSER: Final = Consumer("parser", "INGEST", (subjects.INGEST_ALL,), for_workers(2))
 INTAKE: Final = Consumer(
-    "persistence-intake", "INGEST", (subjects.INGEST_ALL,), max_ack_pending=512, linger_seconds=BULK_LINGER_SECONDS
+    "persistence-intake", "INGEST", (subjects.INGEST_ALL,), for_workers(32), linger_seconds=BULK_LINGER_SECONDS
 )
 EMBEDDER: Final = Consumer(
-    "embedder", "CHUNKS", (subjects.CHUNKS_READY,), max_ack_pending=256, linger_seconds=BULK_LINGER_SECONDS
+    "embedder", "CHUNKS", (subjects.CHUNKS_READY,), for_workers(32), linger_seconds=BULK_LINGER_SECONDS
 )
 RETRIEVER: Final = Consumer(
-    "retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), max_ack_pending=128, linger_seconds=BULK_LINGER_SECONDS
+    "retriever", "VECTORS", (subjects.CHUNKS_EMBEDDED,), for_workers(32), linger_seconds=BULK_LINGER_SECONDS
 )
 # The other facts about documents are persistence's own; reading them back would cost more than all else it does.
 PERSISTENCE: Final = Consumer(
@@ -110,29 +122,23 @@ PERSISTENCE: Final = Consumer(
         subjects.FEEDBACK_GIVEN,
         subjects.AUDIT_ALL,
     ),
-    max_ack_pending=512,
+    for_workers(32),
     linger_seconds=BULK_LINGER_SECONDS,
 )
-TURNS: Final = Consumer("persistence-turns", "TURNS", (subjects.CONVERSATION_TURNS,), max_ack_pending=128)
+TURNS: Final = Consumer("persistence-turns", "TURNS", (subjects.CONVERSATION_TURNS,), for_workers(32))
 CLEANUP: Final = Consumer(
     "retriever-cleanup",
     "FACTS",
     (subjects.DOCUMENT_INDEXED, subjects.DOCUMENT_SUPERSEDED, subjects.DOCUMENT_DELETED),
-    max_ack_pending=256,
+    for_workers(32),
     linger_seconds=BULK_LINGER_SECONDS,
 )
 AGENT: Final = Consumer(
-    "agent",
-    "QUERIES",
-    (subjects.QUERIES_ASK,),
-    max_deliver=3,
-    max_faults=2,
-    max_ack_pending=128,
-    honours_deadline=True,
+    "agent", "QUERIES", (subjects.QUERIES_ASK,), for_workers(64), max_deliver=3, max_faults=2, honours_deadline=True
 )
-DEAD_LETTERS: Final = Consumer("persistence-dead", "DEAD", (subjects.DEAD_ALL,), max_ack_pending=128)
+DEAD_LETTERS: Final = Consumer("persistence-dead", "DEAD", (subjects.DEAD_ALL,), for_workers(4))
 ADVISORIES: Final = Consumer(
-    "persistence-advisories", "ADVISORIES", (subjects.MAX_DELIVERIES_ADVISORIES,), max_ack_pending=128
+    "persistence-advisories", "ADVISORIES", (subjects.MAX_DELIVERIES_ADVISORIES,), for_workers(4)
 )
 
 STREAMS: Final[tuple[Stream, ...]] = (

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+import pytest
+
 from contracts import subjects
-from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
+from contracts.topology import AGENT, AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
 from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -86,6 +88,24 @@ async def test_a_consumer_of_an_earlier_release_gets_more_subjects_and_loses_not
             return {b"old 1", b"old 2", b"old 3", b"after"} <= found
 
         await eventually(all_came, "what waited, what was given back and what is new has come")
+
+
+async def test_a_consumer_of_an_earlier_release_hands_out_as_much_as_is_declared_now(nats_broker: NatsServer) -> None:
+    async with client_of(nats_broker.url) as client:
+        jetstream = client.jetstream()
+        config = (await jetstream.consumer_info(AGENT.stream, AGENT.name)).config
+        config.max_ack_pending = 2
+        await jetstream.add_consumer(AGENT.stream, config=config)
+        for number in range(5):
+            await jetstream.publish(subjects.QUERIES_ASK, str(number).encode())
+        subscription = await jetstream.pull_subscribe_bind(AGENT.name, stream=AGENT.stream)
+        held = await subscription.fetch(2, timeout=5)
+        with pytest.raises(TimeoutError):
+            await subscription.fetch(1, timeout=0.5)
+        difference = f"consumer agent: max_ack_pending is 2, declared {AGENT.max_ack_pending}"
+        assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
+        held += await subscription.fetch(3, timeout=5)
+        assert [message.data for message in held] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 async def test_a_bucket_of_an_earlier_release_gets_the_declared_limits_and_keeps_what_it_holds(

@@ -1,12 +1,13 @@
 """What the platform does under loads that no test machine can make: backlog, waiting time and replicas over time.
 
-    python -m tests.load.simulation [--scalers FILE] [--keep]
+    python -m tests.load.simulation [--keep]
+    python -m tests.load.simulation [--scalers FILE] [--times FILE] [--documents N] [--questions N] [--answer-seconds S]
 
 Each part is a queue with replicas; a replica takes so many messages a second as its slots and its cores allow, by the
 service times of `docs/benchmarks/service-times.json`. Replicas come and go as KEDA and the autoscaler behind it decide
 by the manifests. Load begins at once and goes on for half an hour. Time moves in steps, messages are counted, not told
 apart; the wait among those that come at random is added from queueing theory. `--keep` writes the table into
-`docs/scaling.md`.
+`docs/scaling.md`; the second form plays loads of one's own.
 """
 
 import argparse
@@ -36,7 +37,10 @@ CORES: Final = 2.0
 # What a pod is planned for; beyond it waiting grows faster than load.
 UTILISATION: Final = 0.7
 ANSWER_SECONDS: Final = 3.0
+# RAG_AGENT_WORKERS, RAG_GATEWAY_MAX_WAITING, RAG_MAX_CONCURRENT_REQUESTS.
 AGENT_WORKERS: Final = 64
+SEATS: Final = 1_000
+REQUESTS: Final = 64
 DOCUMENTS_PER_MINUTE: Final = (10, 1_000, 100_000)
 QUESTIONS_PER_SECOND: Final = (1, 100, 5_000)
 # Which part holds the messages of a durable until they are done.
@@ -117,6 +121,11 @@ class Queue:
         """Return how many messages are in slots, by Little's law."""
         return self.rate * self.part.seconds
 
+    def lately(self) -> str:
+        """Return how many replicas there were in the last quarter of an hour, the fewest and the most of them."""
+        last = self.replicas[-int(900 / STEP_SECONDS) :]
+        return f"{last[-1]:,}" if min(last) == max(last) else f"{min(last):,} to {max(last):,}"
+
     def longest_wait(self) -> float:
         """Return how long the message that waited longest did, in seconds; first come, first served."""
         came, left = np.asarray(self.came), np.asarray(self.left)
@@ -144,7 +153,8 @@ def simulate(
         now = step * STEP_SECONDS
         metrics = _metrics(queues)
         for queue in queues:
-            own = metrics | {"requests": queue.waiting + queue.in_work}
+            there = queue.waiting + queue.in_work
+            own = metrics | {"requests": there, "streams": there, "cpu": queue.rate * queue.part.processor_seconds}
             queue.autoscaler.look(now, own)
         _move(queues, rate * STEP_SECONDS if now < seconds else 0.0, now)
     return queues
@@ -188,13 +198,24 @@ def document_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) ->
     return [replace(part, ahead_seconds=AHEAD_SECONDS) if part.name == "embedder-bulk" else part for part in made]
 
 
-def question_parts(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) -> list[Part]:
-    """Return the way of a question whose language model takes some seconds."""
-    spent = times["questions"]["processor_ms"]
-    made = [_computing(name, spent[name] / 1000, scalings[name]) for name in spent if name != "agent"]
-    agent = Part("agent", ANSWER_SECONDS, AGENT_WORKERS, spent["agent"] / 1000, scalings["agent"], cores=1.0)
-    place = list(spent).index("agent")
-    return [*made[:place], agent, *made[place:]]
+def question_parts(
+    times: Mapping[str, Any], scalings: Mapping[str, Scaling], answer_seconds: float = ANSWER_SECONDS
+) -> list[Part]:
+    """Return the way of a question whose language model takes some seconds, for which the gateway holds a stream."""
+    spent = {name: milliseconds / 1000 for name, milliseconds in times["questions"]["processor_ms"].items()}
+    search = times["questions"]["search_ms"] / 1000
+    waiting = {
+        "gateway": (answer_seconds, SEATS),
+        # It waits for the embedder, the index and the database meanwhile.
+        "retriever": (search, REQUESTS),
+        "agent": (answer_seconds, AGENT_WORKERS),
+    }
+    return [
+        Part(name, *waiting[name], spent[name], scalings[name], cores=1.0)
+        if name in waiting
+        else _computing(name, spent[name], scalings[name])
+        for name in spent
+    ]
 
 
 def _computing(name: str, seconds: float, scaling: Scaling) -> Part:
@@ -221,18 +242,29 @@ def scale_out_rate(replicas: int, requests: int, seconds: float) -> float:
     return queue.left[-1] / 60.0
 
 
-def table(times: Mapping[str, Any], scalings: Mapping[str, Scaling]) -> str:
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What is played: documents of one chunk a minute, questions a second, and what a language model takes for one."""
+
+    documents_per_minute: Sequence[float] = DOCUMENTS_PER_MINUTE
+    questions_per_second: Sequence[float] = QUESTIONS_PER_SECOND
+    answer_seconds: float = ANSWER_SECONDS
+
+
+def table(times: Mapping[str, Any], scalings: Mapping[str, Scaling], loads: Loads | None = None) -> str:
     """Return the predictions as a Markdown table."""
+    loads = loads or Loads()
     start = times["start_seconds"]["process"] + times["start_seconds"]["placement"]
     lines = [
-        "| load | part | needed at 70 % | replicas: as set, without a maximum | largest backlog"
-        " | longest wait, s | mean wait then, s | behind after half an hour |",
+        "| load | part | needed at 70 % | replicas, last quarter of an hour: as set, without a maximum"
+        " | largest backlog | longest wait, s | mean wait then, s | behind after half an hour |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for each in DOCUMENTS_PER_MINUTE:
-        lines += _lines(f"{each:,} documents a minute", document_parts(times, scalings), each / 60, start)
-    for each in QUESTIONS_PER_SECOND:
-        lines += _lines(f"{each:,} questions a second", question_parts(times, scalings), float(each), start)
+    for each in loads.documents_per_minute:
+        lines += _lines(f"{each:,g} documents a minute", document_parts(times, scalings), each / 60, start)
+    for each in loads.questions_per_second:
+        parts = question_parts(times, scalings, loads.answer_seconds)
+        lines += _lines(f"{each:,g} questions a second", parts, float(each), start)
     return "\n".join(lines)
 
 
@@ -247,7 +279,7 @@ def _lines(load: str, parts: Sequence[Part], rate: float, start_seconds: float) 
             load,
             part.name,
             f"{part.replicas_for(rate):,}",
-            f"{kept.replicas[-1]:,}, {free.replicas[-1]:,}",
+            f"{kept.lately()}, {free.lately()}",
             f"{max(kept.backlog):,.0f}",
             f"{kept.longest_wait():,.1f}",
             "grows" if math.isinf(settled) else f"{settled:,.3f}",
@@ -258,19 +290,36 @@ def _lines(load: str, parts: Sequence[Part], rate: float, start_seconds: float) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table and keep it where asked; 2 when there are no manifests."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--scalers", type=Path, default=SCALERS, help="manifest of the ScaledObjects")
-    parser.add_argument("--keep", action="store_true", help="keep the table in docs/scaling.md")
-    given = parser.parse_args(arguments)
+    """Print the table and keep it where asked; 2 when there are no manifests or what is asked does not fit together."""
+    given = _parser().parse_args(arguments)
     if not given.scalers.is_file():
         sys.stderr.write(f"simulate: {given.scalers} is no file; name the manifest of the ScaledObjects by --scalers\n")
         return 2
-    found = table(json.loads(TIMES.read_text(encoding="utf-8")), read_scalings(given.scalers))
+    own = given.documents or given.questions
+    loads = Loads(given.documents, given.questions) if own else Loads()
+    changed = own or given.answer_seconds != ANSWER_SECONDS or (given.times, given.scalers) != (TIMES, SCALERS)
+    if given.keep and changed:
+        sys.stderr.write("simulate: --keep is for the loads, times and manifests of docs/scaling.md alone\n")
+        return 2
+    loads = replace(loads, answer_seconds=given.answer_seconds)
+    found = table(json.loads(given.times.read_text(encoding="utf-8")), read_scalings(given.scalers), loads)
     if given.keep:
         write_between_marks(PAGE, found, START, END)
     sys.stdout.write(found + "\n")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scalers", type=Path, default=SCALERS, help="manifest of the ScaledObjects")
+    parser.add_argument(
+        "--times", type=Path, default=TIMES, help="service times, as docs/benchmarks/service-times.json"
+    )
+    parser.add_argument("--documents", type=float, nargs="*", default=[], help="documents of one chunk a minute")
+    parser.add_argument("--questions", type=float, nargs="*", default=[], help="questions a second")
+    parser.add_argument("--answer-seconds", type=float, default=ANSWER_SECONDS, help="what a language model takes")
+    parser.add_argument("--keep", action="store_true", help="keep the table in docs/scaling.md")
+    return parser
 
 
 if __name__ == "__main__":

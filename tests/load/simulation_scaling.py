@@ -25,7 +25,7 @@ DEFAULT_STABILIZATION_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A metric and how much of it a replica is for: `metric` is a durable (`STREAM/consumer`) or a request's name."""
+    """A metric and how much of it one replica is for: a durable (`STREAM/consumer`) or what `metric_of` says."""
 
     metric: str
     threshold: float
@@ -66,13 +66,25 @@ def _scaling(spec: Mapping[str, Any]) -> Scaling:
 
 
 def _trigger(spec: Mapping[str, Any]) -> Trigger | None:
-    """Return a trigger on a durable's lag or on requests in progress; None for what the model has no figure of."""
+    """Return a trigger on a lag, on what is in progress or on cores; None for what the model has no figure of."""
+    metric, metadata = metric_of(spec), spec["metadata"]
+    if spec["type"] == "nats-jetstream":
+        return Trigger(metric, float(metadata["lagThreshold"]))
+    if metric == "cpu":
+        return Trigger(metric, float(metadata["value"].removesuffix("m")) / 1000)
+    return Trigger(metric, float(metadata["threshold"])) if metric in {"requests", "streams", "searches"} else None
+
+
+def metric_of(spec: Mapping[str, Any]) -> str:
+    """Return what a trigger counts: a durable, `streams`, `searches`, `requests`, `cpu`; empty for anything else."""
     metadata = spec["metadata"]
     if spec["type"] == "nats-jetstream":
-        return Trigger(f"{metadata['stream']}/{metadata['consumer']}", float(metadata["lagThreshold"]))
-    if spec["type"] == "prometheus" and "_duration_seconds_sum" in metadata["query"]:
-        return Trigger("requests", float(metadata["threshold"]))
-    return None
+        return f"{metadata['stream']}/{metadata['consumer']}"
+    if spec["type"] == "cpu" and spec.get("metricType") == "AverageValue":
+        return "cpu"
+    query = metadata.get("query", "")
+    marks = {"rag_streams_open": "streams", "/v1/search": "searches", "_duration_seconds_sum": "requests"}
+    return next((metric for mark, metric in marks.items() if mark in query), "")
 
 
 @dataclass

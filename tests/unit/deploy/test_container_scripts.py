@@ -2,10 +2,12 @@
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from deploy.docker import first_start
 from services.cli.data_folder import DataFolder
+from tests.certificates import Authority
 from tests.servers import free_port
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -29,9 +32,16 @@ class Health(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
-    with HTTPServer(("127.0.0.1", 0), Health) as server:
+class Server(HTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a caller without a certificate."""
+
+
+@contextmanager
+def serving(context: ssl.SSLContext | None = None) -> Iterator[int]:
+    with Server(("127.0.0.1", 0), Health) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_port
@@ -39,8 +49,14 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def probe(port: int, path: str) -> tuple[int, str]:
-    command = [sys.executable, "-IS", str(PROBE), str(port), path]
+@pytest.fixture
+def port() -> Iterator[int]:
+    with serving() as found:
+        yield found
+
+
+def probe(port: int, path: str, *folder: Path) -> tuple[int, str]:
+    command = [sys.executable, "-IS", str(PROBE), str(port), path, *map(str, folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     return done.returncode, done.stdout
 
@@ -54,6 +70,20 @@ def test_the_probe_says_that_nothing_answers() -> None:
     code, said = probe(free_port(), "/live")
     assert code == 1
     assert re.match(r"nothing answers on port \d+: .*refused\n$", said)
+
+
+def test_the_probe_shows_a_certificate_to_a_gateway_that_asks_callers_for_one(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    served, own = authority.certificate("gateway", "rag.example.com"), authority.certificate("tls", "probe")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.ca)
+    context.load_cert_chain(served.cert, served.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with serving(context) as port:
+        assert probe(port, "/ready", own.cert.parent) == (1, '/ready: 503 {"path": "/ready"}\n')
+        assert probe(port, "/live", own.cert.parent) == (0, "")
+        assert probe(port, "/live")[0] == 1
+        other = Authority(tmp_path / "other").certificate("tls", "probe")
+        assert probe(port, "/live", other.cert.parent)[0] == 1
 
 
 def test_a_first_start_shows_a_key_and_later_ones_show_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

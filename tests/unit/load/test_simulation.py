@@ -33,8 +33,16 @@ spec:
       metadata: {account: $G, stream: CHUNKS, consumer: embedder, lagThreshold: "4"}
     - type: prometheus
       metadata: {query: "sum(rate(rag_requests_duration_seconds_sum[1m]))", threshold: "1"}
+    - type: prometheus
+      metadata: {query: "sum(rag_streams_open)", threshold: "700"}
     - type: cpu
+      metricType: AverageValue
+      metadata: {value: "700m"}
+    - type: cpu
+      metricType: Utilization
       metadata: {value: "70"}
+    - type: prometheus
+      metadata: {query: "histogram_quantile(0.95, rate(rag_messages_waiting_seconds_bucket[1m]))", threshold: "1"}
 ---
 kind: NetworkPolicy
 """
@@ -57,7 +65,12 @@ def run(scaler: Autoscaler, start: int, seconds: int, messages: float) -> list[i
 def test_manifests_are_read_with_the_triggers_that_the_model_knows(tmp_path: Path) -> None:
     path = tmp_path / "scalers.yaml"
     path.write_text(MANIFEST, encoding="utf-8")
-    triggers = (Trigger("CHUNKS/embedder", 4.0), Trigger("requests", 1.0))
+    triggers = (
+        Trigger("CHUNKS/embedder", 4.0),
+        Trigger("requests", 1.0),
+        Trigger("streams", 700.0),
+        Trigger("cpu", 0.7),
+    )
     assert read_scalings(path) == {"embedder-bulk": Scaling(0, 8, 15, 300, 120, 60, triggers)}
 
 
@@ -166,6 +179,23 @@ def test_the_service_times_are_those_that_the_page_of_benchmarks_tells() -> None
         f"agent {answer['agent']}, retriever {answer['retriever']}, embedder {answer['embedder-interactive']}" in page
     )
     assert f"gateway {answer['gateway']}, persistence {answer['persistence']}" in page
+
+
+def test_the_page_has_the_predictions_of_the_manifests_and_service_times_as_they_are() -> None:
+    """Nothing in it is left to chance: who changes either runs `make simulate ARGS=--keep`."""
+    times = json.loads(simulation.TIMES.read_text(encoding="utf-8"))
+    page = simulation.PAGE.read_text(encoding="utf-8")
+    kept = page.split(simulation.START)[1].split(simulation.END)[0].strip()
+    assert kept == simulation.table(times, read_scalings(simulation.SCALERS))
+
+
+def test_loads_of_ones_own_are_played_and_never_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert simulation.main(["--questions", "20", "--answer-seconds", "9"]) == 0
+    (agent,) = (line for line in capsys.readouterr().out.splitlines() if "| agent |" in line)
+    # 180 in work, 0.7 of 64 in each.
+    assert agent.startswith("| 20 questions a second | agent | 5 |")
+    assert simulation.main(["--questions", "20", "--keep"]) == 2
+    assert "--keep is for the loads" in capsys.readouterr().err
 
 
 def test_without_manifests_it_says_what_to_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import yaml
 
 from contracts.permissions import fixed_users
 from contracts.retrieval import REINDEX_STEP_SECONDS
+from deploy.docker.probe import PATIENCE_SECONDS
 from deploy.kubernetes.secrets import RANDOM, TEMPLATE, YOURS, filled_in
 from shared.ending import CLOSING_SECONDS
 from shared.health import health_routes
@@ -139,6 +140,29 @@ def test_services_listen_where_probes_and_services_look_for_them(manifests: Mani
         assert behind, one["metadata"]["name"]
         wanted = {port["targetPort"] for port in one["spec"]["ports"]}
         assert all(wanted <= set(pod.ports) for pod in behind), one["metadata"]["name"]
+
+
+def test_a_gateway_that_asks_for_certificates_is_probed_with_one(rendered: Renderer) -> None:
+    """A kubelet's httpGet shows none: every gateway would be killed for being silent, and none would be ready."""
+    manifests = rendered(Variant("local", ("gateway-mtls",)))
+    for pod in manifests.services():
+        (container,) = pod.containers
+        probes = {"/live": container["livenessProbe"], "/ready": container["readinessProbe"]}
+        if pod.app != "gateway":
+            assert all("exec" not in probe for probe in probes.values()), pod
+            continue
+        settings: Any = manifests.settings(pod)
+        mounted = {one["mountPath"]: one["name"] for one in container["volumeMounts"]}
+        for path, probe in probes.items():
+            *python, script, port, asked, folder = probe["exec"]["command"]
+            assert "httpGet" not in probe
+            assert (python, port, asked) == (["python3", "-IS"], str(settings.port), path)
+            assert (KUBERNETES.parents[1] / script.removeprefix("/app/")).is_file()
+            assert mounted[folder] == "gateway-probe-tls"
+            assert probe["timeoutSeconds"] > PATIENCE_SECONDS
+        assert settings.gateway_tls_client_ca.parent == settings.gateway_tls_cert.parent
+        assert mounted[str(settings.gateway_tls_cert.parent)] == "gateway-tls"
+    assert against_the_restricted_profile(next(pod for pod in manifests.services() if pod.app == "gateway")) == []
 
 
 def test_a_frozen_process_ends_before_the_kubelet_kills_it_for_being_silent(manifests: Manifests) -> None:

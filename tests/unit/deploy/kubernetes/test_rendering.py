@@ -35,7 +35,9 @@ CUSTOM = ("scaledobject", "servicemonitor", "prometheusrule")
 OF_THE_CLUSTER = {"Namespace"}
 # What the overlays leave out, all at once.
 THE_REST = [
-    Variant("local", ("nats-cluster", "postgres-managed", "redis-managed", "qdrant-managed", "monitoring")),
+    Variant(
+        "local", ("nats-cluster", "postgres-managed", "redis-managed", "qdrant-managed", "monitoring", "gateway-mtls")
+    ),
     Variant("production", ("nats-single", "postgres-single", "redis-single", "qdrant-single", "autoscaling-hpa")),
 ]
 # Each by itself: `make kubernetes-check` renders these as well.

@@ -1,5 +1,6 @@
 """What replicas follow is what the code calls it: streams, consumers, metrics, and the bounds of each."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -7,9 +8,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contracts.topology import CONSUMERS, Consumer
+from contracts.topology import CONSUMERS, MOST_REPLICAS, STREAMS, Consumer, for_workers
 from contracts.traffic import CONSUMED_BY, TRAFFIC
 from deploy.kubernetes import prometheus_rules
+from services.persistence.letter_handlers import RARE_WORKERS
+from tests.load import simulation
+from tests.load.simulation import TIMES
+from tests.load.simulation_scaling import metric_of
+from tests.load.simulation_thresholds import READ_THREADS, thresholds
 from tests.telemetry.registry import names_in, registry
 from tests.unit.deploy.kubernetes.rendered import (
     COMPONENT,
@@ -23,11 +29,23 @@ from tests.unit.deploy.kubernetes.rendered import (
     Manifests,
     Pod,
     Renderer,
+    Variant,
 )
 
 BY_PLACE = {(one.stream, one.name): one for one in CONSUMERS}
 INTERACTIVE = {"gateway", "embedder-interactive", "retriever", "agent"}
 DOWN_TO_ZERO = {"parser", "embedder-bulk"}
+# How many messages of a consumer a replica works on; of the others few.
+WORKERS = {
+    "parser": "parser_workers",
+    "embedder": "embedder_workers",
+    "retriever": "retriever_workers",
+    "retriever-cleanup": "retriever_cleanup_workers",
+    "agent": "agent_workers",
+    "persistence-intake": "persistence_workers",
+    "persistence": "persistence_workers",
+    "persistence-turns": "persistence_workers",
+}
 # Old letters and rare remarks are not what persistence needs replicas for.
 NOT_SCALED_ON = {"persistence-dead", "persistence-advisories"}
 
@@ -113,20 +131,71 @@ def test_figures_of_the_broker_are_read_where_it_tells_them(manifests: Manifests
     assert not [name for name, text in files.items() if re.search(r"^\s*accounts", text, re.MULTILINE)]
 
 
-def test_no_more_replicas_than_the_broker_hands_out_work_for(manifests: Manifests) -> None:
-    """A consumer gives out `max_ack_pending` messages in all: replicas beyond would stand idle."""
-    workers = {"parser": "parser_workers", "embedder-bulk": "embedder_workers", "agent": "agent_workers"}
-    own: dict[str, Consumer] = {one.name: one for one in CONSUMERS}
-    for name, spec, pod in scalers(manifests):
-        if name in workers:
-            each = getattr(manifests.settings(pod), workers[name])
-            assert spec["maxReplicaCount"] * each <= own[pod.app].max_ack_pending, name
+@pytest.mark.parametrize("variant", [PRODUCTION, HPA], ids=str)
+def test_the_broker_hands_out_what_the_most_replicas_work_on_and_twice_that_at_most(
+    rendered: Renderer, variant: Variant
+) -> None:
+    """INVARIANT: replicas beyond what `max_ack_pending` has work for would stand idle, whatever waits.
+
+    The bound is of all replicas together: whoever raises a maximum or a number of workers has to raise it.
+    """
+    manifests = rendered(variant)
+    seen = set()
+    for _, spec, pod in scalers(manifests):
+        most = spec.get("maxReplicaCount") or spec["maxReplicas"]
+        assert most <= MOST_REPLICAS
+        for consumer in [one for one, service in CONSUMED_BY.items() if service == pod.app]:
+            workers = _workers(consumer, manifests.settings(pod))
+            assert consumer.max_ack_pending == for_workers(workers) >= most * workers, consumer.name
+            seen.add(consumer)
+    assert seen == set(CONSUMERS)
 
 
-def test_a_question_finds_a_replica_before_the_present_ones_are_full(manifests: Manifests) -> None:
-    agent: Any = next(manifests.settings(pod) for pod in manifests.services() if pod.app == "agent")
-    (queue,) = (one for pod, one in triggers(manifests, "nats-jetstream") if pod.app == "agent")
-    assert int(queue["metadata"]["lagThreshold"]) <= agent.agent_workers
+def test_the_most_replicas_are_the_largest_maximum_of_the_manifests(rendered: Renderer) -> None:
+    found = [spec["maxReplicaCount"] for _, spec, _ in scalers(rendered(PRODUCTION))]
+    found += [spec["maxReplicas"] for _, spec, _ in scalers(rendered(HPA))]
+    assert max(found) == MOST_REPLICAS
+
+
+def test_streams_that_refuse_hold_what_all_replicas_may_have_in_work(manifests: Manifests) -> None:
+    """A queue that is full of what is in work refuses everything new, although replicas have room for it."""
+    most = {pod.app: (spec["maxReplicaCount"], manifests.settings(pod)) for _, spec, pod in scalers(manifests)}
+    for stream in STREAMS:
+        for consumer in stream.consumers if stream.max_msgs > 0 else ():
+            replicas, settings = most[CONSUMED_BY[consumer]]
+            assert stream.max_msgs > replicas * _workers(consumer, settings), stream.name
+
+
+def _workers(consumer: Consumer, settings: Any) -> int:
+    name = WORKERS.get(consumer.name)
+    return int(getattr(settings, name)) if name else RARE_WORKERS
+
+
+def test_thresholds_are_what_the_service_times_make_of_them(manifests: Manifests) -> None:
+    """INVARIANT: a threshold is 0.7 of what a replica takes a second, times how long each message is there.
+
+    Whoever measures other service times, or changes a number of workers, computes the thresholds anew.
+    """
+    found = {
+        (name, metric_of(one)): float(one["metadata"].get("lagThreshold") or one["metadata"].get("threshold") or 0.7)
+        for name, spec, _ in scalers(manifests)
+        for one in spec["triggers"]
+        if metric_of(one)
+    }
+    assert found == {(one.workload, one.metric): one.value for one in thresholds(json.loads(TIMES.read_text()))}
+    others = [one for _, spec, _ in scalers(manifests) for one in spec["triggers"] if not metric_of(one)]
+    assert [one["metricType"] for one in others] == ["Value"], "a waiting time, which is the same for any number"
+
+
+def test_the_model_plans_with_the_settings_of_the_pods(manifests: Manifests) -> None:
+    own: dict[str, Any] = {pod.name: manifests.settings(pod) for pod in manifests.services()}
+    assert own["agent"].agent_workers == simulation.AGENT_WORKERS
+    assert own["gateway"].gateway_max_waiting == simulation.SEATS
+    assert own["retriever"].max_concurrent_requests == simulation.REQUESTS
+    assert own["parser"].parser_ahead_seconds == simulation.AHEAD_SECONDS
+    assert own["persistence"].persistence_read_threads == READ_THREADS
+    threads = own["embedder-interactive"].embedder_query_threads, own["embedder-bulk"].embedder_threads
+    assert (*threads, own["parser"].parser_workers) == (simulation.CORES,) * 3
 
 
 def test_metrics_are_in_the_registry_with_the_labels_that_they_are_asked_for(manifests: Manifests) -> None:
