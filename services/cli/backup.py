@@ -33,7 +33,7 @@ def restore(
     check: Annotated[bool, typer.Option("--check", help="Only read it, and tell whether it is whole.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup into an empty data folder, all of it or nothing."""
+    """Fill an empty data folder with a backup, all or nothing."""
     from services.cli.restoring import check_backup, restore_backup
 
     if check:
