@@ -66,12 +66,46 @@ class DataFolder:
         """Return the file that holds the secret which API keys are hashed with."""
         return self.root / "secrets" / "keys.pepper"
 
+    @property
+    def layout_file(self) -> Path:
+        """Return the file that says how what is stored is laid out; every data folder has one."""
+        return self.root / "layout"
+
+    @property
+    def restoring_file(self) -> Path:
+        """Return the file that is there while the folder holds a part of a backup only."""
+        return self.root / "restoring"
+
+    def begin_restoring(self) -> None:
+        """Mark the folder as one that is not whole."""
+        self.restoring_file.touch(mode=0o600)
+
+    def end_restoring(self) -> None:
+        """Take the mark away."""
+        self.restoring_file.unlink(missing_ok=True)
+
+    def check_usable(self) -> None:
+        """Raise CommandError for a folder that holds a part of a backup only, or what this release can't read."""
+        if self.restoring_file.exists():
+            raise CommandError(
+                f"the data folder {self.root} holds a part of a backup: `rag restore` is at work or was broken off; "
+                "when it was, remove the folder and restore it again"
+            )
+        found = self.layout_file.read_text(encoding="utf-8").strip() if self.layout_file.exists() else LAYOUT
+        if found != LAYOUT:
+            raise CommandError(
+                f"the data folder {self.root} has layout {found}, this release knows {LAYOUT}; "
+                "use the release that made it, or name another folder with --data"
+            )
+
     def create(self) -> None:
         """Make the folder, private to its owner; CommandError when it can't be used."""
         try:
+            self.check_usable()
             for folder in (self.root, self.broker, self.logs, self.secrets):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._check_layout()
+            if not self.layout_file.exists():
+                self.layout_file.write_text(LAYOUT + "\n", encoding="utf-8")
         except OSError as error:
             raise CommandError(
                 f"the data folder {self.root} cannot be used: {error.strerror}; name another with --data"
@@ -132,20 +166,10 @@ class DataFolder:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise CommandError(
-                        f"another `rag up` uses the data folder {self.root}; stop it or name another folder with --data"
+                        f"another `rag up` uses the data folder {self.root}, or `rag backup` does; stop it or name "
+                        "another folder with --data"
                     ) from None
             time.sleep(LOCK_POLL_SECONDS)
-
-    def _check_layout(self) -> None:
-        marker = self.root / "layout"
-        found = marker.read_text(encoding="utf-8").strip() if marker.exists() else None
-        if found is None:
-            marker.write_text(LAYOUT + "\n", encoding="utf-8")
-        elif found != LAYOUT:
-            raise CommandError(
-                f"the data folder {self.root} has layout {found}, this release knows {LAYOUT}; "
-                "use the release that made it, or name another folder with --data"
-            )
 
 
 def write_private(path: Path, text: str) -> None:

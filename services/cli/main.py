@@ -10,6 +10,7 @@ import typer
 
 from services.cli.ask import ask
 from services.cli.audit import audit
+from services.cli.backup import backup, restore
 from services.cli.conversations import CONVERSATION_COMMANDS
 from services.cli.credentials import Key, taking_key
 from services.cli.dead_letters import LETTER_COMMANDS
@@ -28,9 +29,9 @@ from services.cli.trace import trace
 from services.cli.up import up
 from shared.version import VERSION
 
-COMMANDS = (up, ingest, search, ask, documents, status, trace, audit, reindex, provision, eval, doctor)
+COMMANDS = (up, ingest, search, ask, documents, status, trace, audit, reindex, provision, backup, restore, eval, doctor)
 # These talk to no gateway.
-WITHOUT_KEY = (up, provision)
+WITHOUT_KEY = (up, provision, backup, restore)
 GROUPS = {
     "dead-letters": (LETTER_COMMANDS, "Look at what could not be processed."),
     "conversations": (CONVERSATION_COMMANDS, "Look at what was asked and answered."),

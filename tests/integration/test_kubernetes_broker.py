@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS, Storage
+from contracts.topology import AGENT_STEPS, CONSUMERS, GIB, MIB, STREAMS, UPLOADS, Storage
 from services.cli.broker_access import BrokerLogin, jetstream
-from services.cli.broker_config import server_binary
+from services.cli.broker_config import max_file_bytes, server_binary
 from shared.messaging.provisioning import drift
 from shared.settings import PlatformSettings
 from tests.certificates import Authority
@@ -205,6 +206,10 @@ def test_the_topology_job_provisions_it_and_every_service_finds_it_as_declared(
     assert provisioned.returncode == 0, provisioned.stdout + provisioned.stderr
     for pod in manifests.services():
         assert asyncio.run(differences(environment_of(pod, brokers, manifests, tmp_path))) == [], pod
+    for one in brokers.servers:
+        stores = one.look("jsz")
+        assert 0 < stores["reserved_storage"] < stores["config"]["max_storage"] == 16 * GIB
+        assert 0 < stores["reserved_memory"] < stores["config"]["max_memory"] == 512 * MIB
     for one in brokers.servers[1:]:
         about = one.look("varz")
         assert about["cluster"].get("tls_required", False) == ("nats-tls" in variant.components)
@@ -265,14 +270,26 @@ def test_its_disk_holds_what_streams_and_buckets_may_and_its_memory_the_rest(
     rendered: Renderer, overlay: Variant
 ) -> None:
     stateful = rendered(overlay).named("StatefulSet", "nats")["spec"]
+    (files,) = (
+        one["data"] for one in rendered(overlay).of("ConfigMap") if one["metadata"]["name"].startswith("nats-config")
+    )
+    store = {kind: _bound(files["nats.conf"], kind) for kind in ("file", "memory")}
     on_disk = sum(one.max_bytes for one in STREAMS if one.storage is Storage.FILE) + UPLOADS.max_bytes
     (claim,) = stateful["volumeClaimTemplates"]
-    assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) > on_disk
+    volume = _bytes(claim["spec"]["resources"]["requests"]["storage"])
+    assert max_file_bytes() <= store["file"] < 0.9 * volume
+    assert on_disk < store["file"]
     in_memory = sum(one.max_bytes for one in STREAMS if one.storage is Storage.MEMORY) + AGENT_STEPS.max_bytes
     (container,) = stateful["template"]["spec"]["containers"]
     limit = _bytes(container["resources"]["limits"]["memory"])
     goal = _bytes(_value(container, "GOMEMLIMIT").removesuffix("B"))
     assert 4 * in_memory < goal < limit
+    assert in_memory < store["memory"] < goal / 2
+
+
+def _bound(configuration: str, kind: str) -> int:
+    (found,) = re.findall(rf"^\s*max_{kind}_store: (\d+[MG]i)B$", configuration, re.MULTILINE)
+    return _bytes(found)
 
 
 def _value(container: Json, name: str) -> str:

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from contracts import subjects
 from contracts.permissions import PLATFORM
 from services.cli.broker_access import BrokerLogin, jetstream
-from services.cli.broker_config import BrokerOptions, broker_config, max_file_bytes, server_binary
+from services.cli.broker_config import MAX_MEMORY_BYTES, BrokerOptions, broker_config, max_file_bytes, server_binary
 from services.cli.errors import CommandError
 from shared.messaging.broker_login import INBOX_PREFIX
 from shared.messaging.provisioning import drift, provision
@@ -98,8 +98,9 @@ async def test_the_declared_streams_fit_into_the_stores(broker: Broker) -> None:
     async with broker.platform() as client:
         await provision(client.jetstream(), replicas=1)
         streams = await client.jetstream().streams_info()
-    reserved = sum(info.config.max_bytes or 0 for info in streams if info.config.storage == "file")
-    assert 0 < reserved < max_file_bytes()
+    for storage, room in (("file", max_file_bytes()), ("memory", MAX_MEMORY_BYTES)):
+        reserved = sum(info.config.max_bytes or 0 for info in streams if info.config.storage == storage)
+        assert 0 < reserved < room
 
 
 async def test_a_producer_gets_its_document_acknowledged(broker: Broker) -> None:
