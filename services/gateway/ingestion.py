@@ -23,11 +23,12 @@ from shared.telemetry import current_trace_id
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A document of a request: its place there, and the idempotency key of its own where the request has one."""
+    """A document of a request: its place there, and its own idempotency key where the request has one."""
 
     place: int
     submission: Submission
     key: str | None
+    message_id: str
 
     def outgoing(self, headers: Mapping[str, str]) -> Outgoing:
         """Return the message, with the headers of all parts and its own."""
@@ -36,7 +37,7 @@ class _Part:
             own[subjects.HEADER_IDEMPOTENCY] = self.key
         if self.submission.blob is not None:
             own[subjects.HEADER_SIZE] = str(self.submission.size_bytes)
-        return Outgoing(self.submission.payload, self.key or uuid.uuid4().hex, own)
+        return Outgoing(self.submission.payload, self.message_id, own)
 
 
 class Ingestion:
@@ -100,8 +101,14 @@ class Ingestion:
         room: Room,
     ) -> PlatformError | None:
         """Publish what has no receipt yet; after the first failure nothing more is started."""
+        request = uuid.uuid4().hex
+
+        def part_at(place: int) -> _Part:
+            own = key.of(place) if key else None
+            return _Part(place, submissions[place], own, own or f"{request}-{place}")
+
         for places in _rounds(submissions, receipts, self._concurrency):
-            parts = [_Part(place, submissions[place], key.of(place) if key else None) for place in places]
+            parts = [part_at(place) for place in places]
             outcomes = await self._publish(tenant, parts)
             failures: list[PlatformError] = []
             for part in parts:
@@ -131,7 +138,7 @@ class Ingestion:
         published = await self._publisher.publish_each(subjects.ingest(tenant), messages, tenant=tenant)
         for part, outcome in zip(going, published, strict=True):
             outcomes[part.place] = outcome
-            name = part.submission.message.object
+            name = part.submission.object
             # Only these say for certain that no message refers to the payload.
             if name is not None and isinstance(outcome, Overloaded | Rejected):
                 await self._uploads.discard(name)
@@ -147,7 +154,7 @@ class Ingestion:
             except PlatformError as error:
                 failed[place] = error
 
-        large = [(part.place, part.submission.message.object, part.submission.blob) for part in parts]
+        large = [(part.place, part.submission.object, part.submission.blob) for part in parts]
         await asyncio.gather(*(put(place, name, blob) for place, name, blob in large if name and blob is not None))
         return failed
 
@@ -159,7 +166,7 @@ class Ingestion:
             record = await self._seen.settle(tenant, part.key)
             check_same(record, part.submission.digest)
             return _duplicate(record)
-        document_id, collection = part.submission.document_id, part.submission.message.collection
+        document_id, collection = part.submission.document_id, part.submission.collection
         self._recent.record(tenant, document_id, outcome.sequence, collection)
         return Receipt(document_id, collection, outcome.sequence)
 
