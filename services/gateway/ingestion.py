@@ -1,9 +1,10 @@
-"""Accepting documents: published side by side, and in the request's order for each document id."""
+"""Accepting documents: published in one go, and in the request's order for each document id."""
 
 import asyncio
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from contracts import subjects
 from contracts.reads import IdempotencyRecord
@@ -15,9 +16,28 @@ from services.gateway.receipts import Receipt
 from services.gateway.recent import RecentWrites
 from services.gateway.submissions import Submission
 from shared.errors import Overloaded, PlatformError, Rejected, Retryable
-from shared.messaging.publishing import Published, Publisher
+from shared.messaging.publishing import Outgoing, Published, Publisher
 from shared.quotas import Place, Room
 from shared.telemetry import current_trace_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A document of a request: its place there, and its own idempotency key where the request has one."""
+
+    place: int
+    submission: Submission
+    key: str | None
+    message_id: str
+
+    def outgoing(self, headers: Mapping[str, str]) -> Outgoing:
+        """Return the message, with the headers of all parts and its own."""
+        own = dict(headers)
+        if self.key is not None:
+            own[subjects.HEADER_IDEMPOTENCY] = self.key
+        if self.submission.blob is not None:
+            own[subjects.HEADER_SIZE] = str(self.submission.size_bytes)
+        return Outgoing(self.submission.payload, self.message_id, own)
 
 
 class Ingestion:
@@ -81,68 +101,90 @@ class Ingestion:
         room: Room,
     ) -> PlatformError | None:
         """Publish what has no receipt yet; after the first failure nothing more is started."""
-        failures: list[PlatformError] = []
-        slots = asyncio.Semaphore(self._concurrency)
+        request = uuid.uuid4().hex
 
-        async def publish_in_order(indices: Iterable[int]) -> None:
-            for index in indices:
-                async with slots:
-                    if failures:
-                        return
-                    try:
-                        receipt = await self._publish(tenant, submissions[index], key, index)
-                    except PlatformError as error:
-                        failures.append(error)
-                        return
-                    receipts[index] = receipt
-                    if not receipt.duplicate:
-                        room.added(receipt.document_id, Place(ingest=receipt.revision))
+        def part_at(place: int) -> _Part:
+            own = key.of(place) if key else None
+            return _Part(place, submissions[place], own, own or f"{request}-{place}")
 
-        await asyncio.gather(*(publish_in_order(group) for group in _by_document(submissions, receipts)))
-        return failures[0] if failures else None
+        for places in _rounds(submissions, receipts, self._concurrency):
+            parts = [part_at(place) for place in places]
+            outcomes = await self._publish(tenant, parts)
+            failures: list[PlatformError] = []
+            for part in parts:
+                try:
+                    receipt = await self._receipt(tenant, part, outcomes[part.place])
+                except PlatformError as error:
+                    failures.append(error)
+                    continue
+                receipts[part.place] = receipt
+                if not receipt.duplicate:
+                    room.added(receipt.document_id, Place(ingest=receipt.revision))
+            if failures:
+                return failures[0]
+        return None
 
-    async def _publish(self, tenant: str, submission: Submission, key: IdempotencyKey | None, index: int) -> Receipt:
-        headers = {
+    async def _publish(self, tenant: str, parts: Sequence[_Part]) -> dict[int, Published | PlatformError]:
+        """Publish in one go; return what became of each, by its place."""
+        common = {
             subjects.HEADER_CONTENT_TYPE: subjects.CONTENT_TYPE_JSON,
             subjects.HEADER_CORRELATION_ID: current_trace_id(),
         }
-        if key is not None:
-            headers[subjects.HEADER_IDEMPOTENCY] = key.of(index)
-        if submission.blob is not None:
-            headers[subjects.HEADER_SIZE] = str(submission.size_bytes)
-        message_id = key.of(index) if key else uuid.uuid4().hex
-        published = await self._store(tenant, submission, message_id, headers)
-        # Without a key a repeated message id is our own second try after a lost acknowledgement.
-        if key is not None and published.duplicate:
-            record = await self._seen.settle(tenant, message_id)
-            check_same(record, submission.digest)
-            return _duplicate(record)
-        collection = submission.message.collection
-        self._recent.record(tenant, submission.document_id, published.sequence, collection)
-        return Receipt(submission.document_id, collection, published.sequence)
-
-    async def _store(self, tenant: str, submission: Submission, message_id: str, headers: dict[str, str]) -> Published:
-        name = submission.message.object
-        if submission.blob is not None and name is not None:
-            await self._uploads.put(name, submission.blob)
-        try:
-            return await self._publisher.publish_bytes(
-                subjects.ingest(tenant), submission.payload, tenant=tenant, message_id=message_id, headers=headers
-            )
-        except (Overloaded, Rejected):
+        outcomes: dict[int, Published | PlatformError] = {**await self._put_payloads(parts)}
+        going = [part for part in parts if part.place not in outcomes]
+        messages = [part.outgoing(common) for part in going]
+        if not going:
+            return outcomes
+        published = await self._publisher.publish_each(subjects.ingest(tenant), messages, tenant=tenant)
+        for part, outcome in zip(going, published, strict=True):
+            outcomes[part.place] = outcome
+            name = part.submission.object
             # Only these say for certain that no message refers to the payload.
-            if name is not None:
+            if name is not None and isinstance(outcome, Overloaded | Rejected):
                 await self._uploads.discard(name)
-            raise
+        return outcomes
+
+    async def _put_payloads(self, parts: Sequence[_Part]) -> dict[int, PlatformError]:
+        """Store what is too large for a message; return what failed, by its place."""
+        failed: dict[int, PlatformError] = {}
+
+        async def put(place: int, name: str, blob: BinaryIO) -> None:
+            try:
+                await self._uploads.put(name, blob)
+            except PlatformError as error:
+                failed[place] = error
+
+        large = [(part.place, part.submission.object, part.submission.blob) for part in parts]
+        await asyncio.gather(*(put(place, name, blob) for place, name, blob in large if name and blob is not None))
+        return failed
+
+    async def _receipt(self, tenant: str, part: _Part, outcome: Published | PlatformError) -> Receipt:
+        if isinstance(outcome, PlatformError):
+            raise outcome
+        # Without a key a repeated message id is our own second try after a lost acknowledgement.
+        if part.key is not None and outcome.duplicate:
+            record = await self._seen.settle(tenant, part.key)
+            check_same(record, part.submission.digest)
+            return _duplicate(record)
+        document_id, collection = part.submission.document_id, part.submission.collection
+        self._recent.record(tenant, document_id, outcome.sequence, collection)
+        return Receipt(document_id, collection, outcome.sequence)
 
 
-def _by_document(submissions: Sequence[Submission], receipts: dict[int, Receipt]) -> list[list[int]]:
-    """Return the places of what is to be published, grouped by document id, each group in the request's order."""
-    groups: defaultdict[str, list[int]] = defaultdict(list)
-    for index, submission in enumerate(submissions):
-        if index not in receipts:
-            groups[submission.document_id].append(index)
-    return list(groups.values())
+def _rounds(submissions: Sequence[Submission], receipts: Mapping[int, Receipt], size: int) -> Iterator[list[int]]:
+    """Yield the places of what has no receipt, `size` at a time, those of one document id one by one in their order."""
+    left = [place for place in range(len(submissions)) if place not in receipts]
+    while left:
+        taken: dict[str, int] = {}
+        later: list[int] = []
+        for place in left:
+            document_id = submissions[place].document_id
+            if len(taken) < size and document_id not in taken:
+                taken[document_id] = place
+            else:
+                later.append(place)
+        yield list(taken.values())
+        left = later
 
 
 def _duplicate(record: IdempotencyRecord) -> Receipt:

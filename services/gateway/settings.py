@@ -61,7 +61,7 @@ class GatewaySettings(AuthSettings, RedisSettings, IntakeSettings):
         default=120.0, gt=0, le=600, description="Patience for storing a large document in the object store."
     )
     gateway_publish_concurrency: int = Field(
-        default=16, ge=1, le=256, description="Documents of one request that are published at the same time."
+        default=32, ge=1, le=256, description="Documents of one request that are published at the same time."
     )
 
     gateway_key_requests_per_minute: int = Field(

@@ -17,9 +17,10 @@ from contracts.codec import content_type, encode
 from contracts.facts import SUBJECT_OF_FACT, DocumentFact
 from contracts.messages import Fact, Message
 from shared import semantics
-from shared.errors import Overloaded, Rejected, StreamMoved, Unavailable
+from shared.errors import Overloaded, PlatformError, Rejected, StreamMoved, Unavailable
+from shared.messaging.acknowledging import Acknowledgements
 from shared.messaging.spans import send_span
-from shared.telemetry import inject_context
+from shared.telemetry import inject_context, mark_failed
 
 # The server's codes for: maximum messages, maximum bytes, insufficient storage.
 FULL_STREAM_ERRORS = (10077, 10122, 10023)
@@ -40,6 +41,15 @@ class Published:
     duplicate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message as it is published; a repeat of the same `message_id` is not stored again."""
+
+    payload: bytes
+    message_id: str
+    headers: Mapping[str, str]
+
+
 def message_id(document_id: str, revision: int, stage: str, batch: int | None = None) -> str:
     """Return the `Nats-Msg-Id` of a document's message: document:revision:stage[:batch]."""
     parts = [quote(document_id, safe=""), str(revision), stage]
@@ -52,6 +62,7 @@ class Publisher:
     def __init__(self, client: Client, tracer: Tracer, *, timeout_seconds: float) -> None:
         self._client = client
         self._jetstream = client.jetstream()
+        self._acknowledgements = Acknowledgements(client)
         self._tracer = tracer
         self._timeout_seconds = timeout_seconds
 
@@ -93,6 +104,58 @@ class Publisher:
             inject_context(fields)
             ack = await self._send(subject, payload, fields)
         return Published(sequence=ack.seq, duplicate=bool(ack.duplicate))
+
+    async def publish_each(
+        self, subject: str, messages: Sequence[Outgoing], *, tenant: str
+    ) -> list[Published | PlatformError]:
+        """Publish messages in one go, each stored or refused by itself; return what became of each, in their order.
+
+        An error is one that `publish_bytes` raises. Messages that are stored stand in the stream in their order, but
+        for one whose acknowledgement had to be tried for again.
+        """
+        common = {subjects.HEADER_TENANT: tenant}
+        with send_span(self._tracer, subjects.template_of(subject), tenant) as sending:
+            if len(messages) > 1:
+                sending.set_attribute(semantics.MESSAGE_COUNT, len(messages))
+            inject_context(common)
+            outcomes = await self._send_each(subject, messages, common)
+            failure = next((outcome for outcome in outcomes if isinstance(outcome, PlatformError)), None)
+            if failure is not None:
+                mark_failed(sending, failure)
+        return outcomes
+
+    async def _send_each(
+        self, subject: str, messages: Sequence[Outgoing], common: Mapping[str, str]
+    ) -> list[Published | PlatformError]:
+        """Try until the time is up; the message ids make a repeat harmless."""
+        outcomes: dict[int, Published | PlatformError] = {}
+        left: dict[int, tuple[bytes, dict[str, str]]] = {}
+        for place, message in enumerate(messages):
+            headers = {**message.headers, **common, subjects.HEADER_MESSAGE_ID: message.message_id}
+            try:
+                self._check_size(message.payload, headers)
+            except Rejected as error:
+                outcomes[place] = error
+            else:
+                left[place] = (message.payload, headers)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout_seconds
+        while left:
+            patience = min(_ATTEMPT_SECONDS, max(deadline - loop.time(), _LEAST_SECONDS))
+            answers = await self._acknowledgements.publish(subject, list(left.values()), patience)
+            last = loop.time() + _PAUSE_SECONDS > deadline
+            for place, answer in zip(list(left), answers, strict=True):
+                if isinstance(answer, PubAck):
+                    outcomes[place] = Published(answer.seq, bool(answer.duplicate))
+                elif last or not _may_pass(answer):
+                    outcomes[place] = _refused(subject, answer)
+                else:
+                    continue
+                del left[place]
+            if left:
+                # A broker that is electing a leader answers at once, but with nothing.
+                await asyncio.sleep(_PAUSE_SECONDS)
+        return [outcomes[place] for place in range(len(messages))]
 
     async def publish_together(
         self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
+from contracts.codec import encode
 from contracts.documents import IngestMessage
 from services.gateway.idempotency import IdempotencyKey
 from services.gateway.problems import RequestProblem
@@ -38,6 +39,25 @@ def test_a_small_document_travels_in_its_message() -> None:
     )
     assert (message.op, message.id, message.text, message.title) == ("upsert", "a", "hello", "T")
     assert (message.metadata, message.collection, message.object) == ({"year": 2026}, "c", None)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": "hello"},
+        {"id": "ü/1", "collection": "c", "title": 'T \u2028 "', "uri": "https://example.org/ä", "text": "a\n\t\x00b"},
+        {"content": "aGVsbG8=", "filename": "a.txt", "media_type": "text/plain"},
+        {
+            "text": "x",
+            "metadata": {"s": "ä", "i": 2**63 - 1, "f": 1e22, "g": 0.1, "b": True, "l": ["a", "ß"], "z": -0.0},
+        },
+        {"text": "x" * LIMIT, "metadata": {"year": 2026}},
+    ],
+)
+def test_the_bytes_are_those_of_the_message(fields: dict[str, Any]) -> None:
+    """A key that is sent again, also to the next release, is compared by them."""
+    submission = of_document(fields)
+    assert submission.payload == encode(published(submission))
 
 
 def test_a_document_without_an_id_gets_the_one_that_every_producer_would_derive() -> None:
