@@ -6,25 +6,19 @@ which wastes the entry and shows nothing that is gone.
 """
 
 import json
-import time
 import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from contracts import subjects
 from contracts.messages import Message
 from contracts.queries import Answer, AskQuestion
-from contracts.retrieval import EpochReply, EpochRequest
+from services.agent.epochs import Epochs
 from services.agent.patience import Ask
 from shared.caching.cache import Cache
 from shared.caching.caching import Cached
 from shared.caching.metrics import CacheMetrics
-from shared.errors import PlatformError
-from shared.logs import get_logger
-
-log = get_logger(__name__)
 
 # Agents answer with tools, whose results no epoch of the index tells of.
 _CACHED_MODES: Final = frozenset({"rag"})
@@ -50,9 +44,8 @@ class AnswerCache:
     def __init__(
         self, ask: Ask, cache: Cache, *, writer: str, seconds: float, epoch_seconds: float, metrics: CacheMetrics
     ) -> None:
-        self._ask = ask
+        self._epochs = Epochs(ask, seconds=epoch_seconds)
         self._writer = writer
-        self._epoch_seconds = epoch_seconds
         self._answers = Cached[MadeAnswer](
             "answers", cache, encode=_encoded, decode=_decoded, seconds=seconds, metrics=metrics
         )
@@ -72,7 +65,9 @@ class AnswerCache:
         replies to, where they are not those that are searched for. `missed` is called first where the answer is not
         known yet. Raises what `make` raises.
         """
-        epoch = await self._epoch(question, deadline) if question.mode in _CACHED_MODES else None
+        epoch = None
+        if question.mode in _CACHED_MODES:
+            epoch = await self._epochs.of(question.tenant, question.collection, deadline)
         if epoch is None:
             await missed()
             return await make()
@@ -86,15 +81,6 @@ class AnswerCache:
         parts = (self._writer, epoch, *_parts(question), normalised(answered or question.question))
         made = await self._answers.get_or_make(question.tenant, parts, make_here, deadline=deadline, missed=missed)
         return made if made_here else _told_again(made)
-
-    async def _epoch(self, question: AskQuestion, deadline: float | None) -> str | None:
-        request = EpochRequest(tenant=question.tenant, collection=question.collection)
-        until = min(time.time() + self._epoch_seconds, deadline or float("inf"))
-        try:
-            return (await self._ask(subjects.INDEX_EPOCH, request, EpochReply, deadline=until)).epoch
-        except PlatformError as error:
-            log.info("answered_without_cache", code=error.error_code, reason=error)
-            return None
 
 
 def normalised(question: str) -> str:

@@ -18,6 +18,7 @@ from services.gateway.mcp.refusals import McpRefusals
 from services.gateway.openapi import complete_openapi
 from services.gateway.problems import install_problems
 from services.gateway.rate_limiting import add_rate_limits, rate_limit_hits
+from services.gateway.route_table import RouteTable
 from services.gateway.routes import ROUTERS, contracts
 from services.gateway.server_tls import ServerTLS, server_tls
 from services.gateway.settings import GatewaySettings
@@ -71,10 +72,10 @@ def build_app(service: Service, settings: GatewaySettings, tls: ServerTLS | None
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    for router in ROUTERS:
-        app.include_router(router)
     own = [route for route in health_routes(service.health) if route.path in OWN_HEALTH]
-    app.router.routes.extend([*own, contracts.docs_assets()])
+    routes = [*(route for router in ROUTERS for route in router.routes), *own, contracts.docs_assets()]
+    # As they are: a router that is included has each of its routes tried twice.
+    app.router.routes.extend([RouteTable(routes), *routes])
     complete_openapi(app)
 
 

@@ -63,9 +63,11 @@ class Edge:
             return
         started = time.perf_counter()
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        with self._span(scope, method) as current, log_scope(method=method, correlation_id=current_trace_id()):
-            answer = _Answer(scope, send, current_trace_id())
-            await self._serve(scope, receive, answer)
+        with self._span(scope, method) as current:
+            trace_id = current_trace_id()
+            answer = _Answer(scope, send, trace_id)
+            with log_scope(method=method, correlation_id=trace_id):
+                await self._serve(scope, receive, answer)
             route = _route_of(scope)
             _describe(current, method, route, answer.status)
             labels = {semantics.HTTP_METHOD: method, semantics.HTTP_ROUTE: route, semantics.HTTP_STATUS: answer.status}

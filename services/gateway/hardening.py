@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import HTMLResponse
 from starlette.types import Scope
@@ -34,7 +33,8 @@ _ALWAYS: Final = (
     (b"referrer-policy", b"no-referrer"),
 )
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
-_NO_STORE: Final = (b"cache-control", b"no-store")
+_CACHE: Final = b"cache-control"
+_NO_STORE: Final = (_CACHE, b"no-store")
 # What these answer with belongs to one tenant and must not wait in a cache for the next.
 _PRIVATE: Final = ("/v1/", "/mcp")
 
@@ -55,10 +55,10 @@ def add_cors(app: FastAPI, origins: Sequence[str]) -> None:
 def security_headers(scope: Scope, present: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Return the fields to add to an answer that has some already; HSTS only where the request came over TLS."""
     found = list(_ALWAYS)
-    given = Headers(raw=list(present))
-    if "content-security-policy" not in given:
+    given = {name.lower() for name, _ in present}
+    if _CSP not in given:
         found.append((_CSP, _DATA_POLICY))
-    if "cache-control" not in given and scope["path"].startswith(_PRIVATE):
+    if _CACHE not in given and scope["path"].startswith(_PRIVATE):
         found.append(_NO_STORE)
     if scope.get("scheme") == "https":
         found.append(_HSTS)

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from services.gateway.caller_schemas import CallerView, Limits
+from services.gateway.direct_route import DirectRoute
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS
 from services.gateway.principal import Caller, Scope, needs
@@ -11,7 +12,7 @@ from services.gateway.replies import message_reply
 from services.gateway.schemas import MAX_DOCUMENTS
 from shared.version import VERSION
 
-router = APIRouter(tags=["operations"], responses=PROBLEMS)
+router = APIRouter(route_class=DirectRoute, tags=["operations"], responses=PROBLEMS)
 
 
 @router.get(

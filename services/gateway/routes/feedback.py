@@ -5,6 +5,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.bodies import read_json
+from services.gateway.direct_route import DirectRoute
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.principal import Scope, needs
@@ -12,7 +13,7 @@ from services.gateway.replies import message_reply
 from services.gateway.talk_schemas import FeedbackBody, FeedbackReceipt
 from services.gateway.tenancy import Tenant
 
-router = APIRouter(tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
+router = APIRouter(route_class=DirectRoute, tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(

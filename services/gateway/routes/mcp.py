@@ -9,6 +9,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from services.gateway.bodies import JSON, media_type_of, unsupported
+from services.gateway.direct_route import DirectRoute
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.principal import Caller, Principal, Scope, needs
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from services.gateway.mcp.server import McpServer
 
 # The protocol describes itself to its clients; OpenAPI has no words for it.
-router = APIRouter(include_in_schema=False, dependencies=[needs(Scope.QUERY, Scope.INGEST)])
+router = APIRouter(route_class=DirectRoute, include_in_schema=False, dependencies=[needs(Scope.QUERY, Scope.INGEST)])
 
 
 class McpResponse(Response):

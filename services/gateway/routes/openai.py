@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from contracts.queries import AskQuestion
 from services.gateway.bodies import read_json, run_sized
+from services.gateway.direct_route import DirectRoute
 from services.gateway.event_stream import EventStream
 from services.gateway.gateway import Gateway, GatewayOf
 from services.gateway.openai_wire import models
@@ -34,7 +35,9 @@ from shared.errors import Retryable
 from shared.logs import get_logger
 
 log = get_logger(__name__)
-router = APIRouter(tags=["OpenAI wire format"], responses=OPENAI_ERRORS, dependencies=[needs(Scope.QUERY)])
+router = APIRouter(
+    route_class=DirectRoute, tags=["OpenAI wire format"], responses=OPENAI_ERRORS, dependencies=[needs(Scope.QUERY)]
+)
 
 
 @router.post(

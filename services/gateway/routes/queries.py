@@ -10,6 +10,7 @@ from contracts.queries import AskQuestion
 from services.gateway.answer_events import Telling, query_answer
 from services.gateway.bodies import read_json
 from services.gateway.conversation_ids import conversation_of
+from services.gateway.direct_route import DirectRoute
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.presence import while_connected
@@ -20,7 +21,7 @@ from services.gateway.schemas import QueryAnswer, QueryBody
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
-router = APIRouter(tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
+router = APIRouter(route_class=DirectRoute, tags=["questions"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.bodies import read_json
+from services.gateway.direct_route import DirectRoute
 from services.gateway.gateway import GatewayOf
 from services.gateway.openapi import PROBLEMS, body_of
 from services.gateway.principal import Scope, needs
@@ -18,7 +19,7 @@ from services.gateway.searching import search as search_for
 from services.gateway.tenancy import Tenant
 from shared.telemetry import current_trace_id
 
-router = APIRouter(tags=["search"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
+router = APIRouter(route_class=DirectRoute, tags=["search"], responses=PROBLEMS, dependencies=[needs(Scope.QUERY)])
 
 
 @router.post(
