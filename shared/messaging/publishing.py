@@ -18,7 +18,7 @@ from contracts.facts import SUBJECT_OF_FACT, DocumentFact
 from contracts.messages import Fact, Message
 from shared import semantics
 from shared.errors import Overloaded, PlatformError, Rejected, StreamMoved, Unavailable
-from shared.messaging.acknowledging import Acknowledgements
+from shared.messaging.acknowledging import Acknowledgements, Answer
 from shared.messaging.spans import send_span
 from shared.telemetry import inject_context, mark_failed
 
@@ -111,7 +111,7 @@ class Publisher:
         """Publish messages in one go, each stored or refused by itself; return what became of each, in their order.
 
         An error is one that `publish_bytes` raises. Messages that are stored stand in the stream in their order, but
-        for one whose acknowledgement had to be tried for again.
+        for one that had to be sent again.
         """
         common = {subjects.HEADER_TENANT: tenant}
         with send_span(self._tracer, subjects.template_of(subject), tenant) as sending:
@@ -128,34 +128,37 @@ class Publisher:
         self, subject: str, messages: Sequence[Outgoing], common: Mapping[str, str]
     ) -> list[Published | PlatformError]:
         """Try until the time is up; the message ids make a repeat harmless."""
-        outcomes: dict[int, Published | PlatformError] = {}
-        left: dict[int, tuple[bytes, dict[str, str]]] = {}
-        for place, message in enumerate(messages):
-            headers = {**message.headers, **common, subjects.HEADER_MESSAGE_ID: message.message_id}
-            try:
-                self._check_size(message.payload, headers)
-            except Rejected as error:
-                outcomes[place] = error
-            else:
-                left[place] = (message.payload, headers)
+        left, outcomes = self._fitting(messages, common)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout_seconds
         while left:
             patience = min(_ATTEMPT_SECONDS, max(deadline - loop.time(), _LEAST_SECONDS))
             answers = await self._acknowledgements.publish(subject, list(left.values()), patience)
-            last = loop.time() + _PAUSE_SECONDS > deadline
+            is_last = loop.time() + _PAUSE_SECONDS > deadline
             for place, answer in zip(list(left), answers, strict=True):
-                if isinstance(answer, PubAck):
-                    outcomes[place] = Published(answer.seq, bool(answer.duplicate))
-                elif last or not _may_pass(answer):
-                    outcomes[place] = _refused(subject, answer)
-                else:
-                    continue
-                del left[place]
+                if (outcome := _outcome(subject, answer, is_last=is_last)) is not None:
+                    outcomes[place] = outcome
+                    del left[place]
             if left:
                 # A broker that is electing a leader answers at once, but with nothing.
                 await asyncio.sleep(_PAUSE_SECONDS)
         return [outcomes[place] for place in range(len(messages))]
+
+    def _fitting(
+        self, messages: Sequence[Outgoing], common: Mapping[str, str]
+    ) -> tuple[dict[int, tuple[bytes, dict[str, str]]], dict[int, Published | PlatformError]]:
+        """Return payload and headers of what the broker takes, and why not of the rest, by their places."""
+        fitting: dict[int, tuple[bytes, dict[str, str]]] = {}
+        refused: dict[int, Published | PlatformError] = {}
+        for place, message in enumerate(messages):
+            headers = {**message.headers, **common, subjects.HEADER_MESSAGE_ID: message.message_id}
+            try:
+                self._check_size(message.payload, headers)
+            except Rejected as error:
+                refused[place] = error
+            else:
+                fitting[place] = (message.payload, headers)
+        return fitting, refused
 
     async def publish_together(
         self, subject: str, messages: Sequence[Message], *, tenant: str, headers: Mapping[str, str]
@@ -234,6 +237,15 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, APIError):
         return error.code == _NOT_NOW and error.err_code not in FULL_STREAM_ERRORS
     return True
+
+
+def _outcome(subject: str, answer: Answer, *, is_last: bool) -> Published | PlatformError | None:
+    """Return what became of a message, None when it is to be sent again."""
+    if isinstance(answer, PubAck):
+        return Published(answer.seq, bool(answer.duplicate))
+    if not _may_pass(answer):
+        return _refused(subject, answer)
+    return _not_acknowledged(subject, answer) if is_last else None
 
 
 def _not_acknowledged(subject: str, error: Exception) -> Unavailable:
