@@ -3,7 +3,6 @@
 import asyncio
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.mcp.refusals import MCP_PATHS
@@ -120,5 +119,5 @@ class _BoundedBody:
 
 
 def _announced_length(scope: Scope) -> int:
-    length = Headers(scope=scope).get("content-length", "")
-    return int(length) if length.isdecimal() else 0
+    length: bytes = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    return int(length) if length.isdigit() else 0

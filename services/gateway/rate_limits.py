@@ -45,8 +45,8 @@ class RateLimits:
     async def take(self, tenant: str, key_id: str | None) -> list[Standing]:
         """Count a request with every limit that holds for its caller, all at once; without a key only the tenant."""
         held = self._holding(tenant, key_id)
-        if len(held) == 1:
-            return [await self._counts.take(*held[0])]
+        if len(held) <= 1:
+            return [await self._counts.take(*one) for one in held]
         return await asyncio.gather(*(self._counts.take(*one) for one in held))
 
     def _holding(self, tenant: str, key_id: str | None) -> list[tuple[str, str, int]]:

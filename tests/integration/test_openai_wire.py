@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import openai
 import pytest
-from starlette.exceptions import HTTPException
 from structlog.testing import capture_logs
 
 from contracts.queries import Answer, AnswerEvent
-from services.gateway.tenancy import tenant
+from services.gateway.authentication import Unauthenticated
+from services.gateway.principal import Principal
+from services.gateway.problems import RequestProblem
 from shared.errors import Unavailable
 from tests.integration.gateway_stand import Agent
 from tests.integration.openai_stand import Stand, real_agent, running_stand, scripted_agent
@@ -240,12 +240,12 @@ async def test_an_error_of_the_agent_is_one_of_the_client_s(stand: Stand, agent:
 
 
 async def test_a_refusal_before_the_route_has_the_client_s_form(stand: Stand) -> None:
-    kinds: dict[int, tuple[type[openai.APIStatusError], str]] = {
-        401: (openai.AuthenticationError, "invalid_api_key"),
-        429: (openai.RateLimitError, "rate_limit_exceeded"),
-    }
-    for status, (kind, code) in kinds.items():
-        stand.app.dependency_overrides[tenant] = partial(refuse, status)
+    refusals: list[tuple[RequestProblem, type[openai.APIStatusError], str]] = [
+        (Unauthenticated("missing", "you may not"), openai.AuthenticationError, "invalid_api_key"),
+        (RequestProblem(429, "rate_limited", "you may not"), openai.RateLimitError, "rate_limit_exceeded"),
+    ]
+    for refused, kind, code in refusals:
+        stand.app.state.access.authenticator = Refusing(refused)
         for call in (
             stand.client.chat.completions.create(model="rag", messages=QUESTION),
             stand.client.embeddings.create(model="default", input="x"),
@@ -255,11 +255,19 @@ async def test_a_refusal_before_the_route_has_the_client_s_form(stand: Stand) ->
                 await call
             assert (caught.value.code, caught.value.param) == (code, None)
             assert "you may not" in caught.value.message
-            assert caught.value.response.headers["www-authenticate"] == "Bearer"
+            challenged = caught.value.response.headers.get("www-authenticate", "")
+            assert challenged.startswith("Bearer") == isinstance(refused, Unauthenticated)
 
 
-async def refuse(status: int) -> str:
-    raise HTTPException(status, "you may not", headers={"WWW-Authenticate": "Bearer"})
+class Refusing:
+    """Knows nobody."""
+
+    def __init__(self, refused: RequestProblem) -> None:
+        self._refused = refused
+
+    async def authenticate(self, _credential: str | None) -> Principal:
+        """Refuse whoever it is."""
+        raise self._refused
 
 
 async def test_no_refusal_on_these_paths_is_a_problem_document(stand: Stand) -> None:

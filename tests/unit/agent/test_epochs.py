@@ -2,15 +2,17 @@
 
 import asyncio
 import time
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import pytest
 
 from contracts.messages import Message
-from contracts.retrieval import EpochReply, EpochRequest
+from contracts.retrieval import EpochRequest
 from services.agent.epochs import Epochs
 from shared.errors import Unavailable
 from tests.running import eventually
+
+A = TypeVar("A", bound=Message)
 
 
 class Index:
@@ -24,13 +26,13 @@ class Index:
         if answers:
             self.answers.set()
 
-    async def __call__(self, _subject: str, request: Message, _reply: Any, *, deadline: float | None = None) -> Any:
+    async def __call__(self, subject: str, request: Message, reply: type[A], *, deadline: float | None = None) -> A:
         self.requests.append(cast(EpochRequest, request))
         told = str(self.epoch)
         await self.answers.wait()
         if self.away:
             raise Unavailable("away")
-        return EpochReply(epoch=told)
+        return reply.model_validate({"epoch": told})
 
 
 def epochs_of(index: Index, seconds: float = 30.0) -> Epochs:
