@@ -72,7 +72,15 @@ def still_works(connection: Connection, table: Table) -> str | None:
 
 
 def refused(connection: Connection, before: dict[str, Table]) -> list[str]:
-    return [problem for table in before.values() if (problem := still_works(connection, table))]
+    """Return what of the tables as they were is refused now: a row in itself, or a second one beside it."""
+    now = tables(connection)
+    rows = [problem for table in before.values() if (problem := still_works(connection, table))]
+    narrower = {name: unique(now[name]) - unique(table) for name, table in before.items() if name in now}
+    return rows + [f"{name}: unique now by {sorted(added)}" for name, added in narrower.items() if added]
+
+
+def unique(table: Table) -> set[str]:
+    return {str(index.name) for index in table.indexes if index.unique}
 
 
 @pytest.mark.parametrize("migrations", ALL, ids=lambda one: one.version_table)
@@ -96,6 +104,7 @@ DROPS: Final[dict[str, Callable[[str], Any]]] = {
     "a column is dropped": lambda table: op.drop_column(table, "name"),
     "a column is renamed": lambda table: op.alter_column(table, "name", new_column_name="label"),
     "a column has to be given": lambda table: op.add_column(table, sa.Column("colour", sa.Text, nullable=False)),
+    "rows have to differ": lambda table: op.create_index("ix_things_name", table, ["name"], unique=True),
     "the table is renamed": lambda table: op.rename_table(table, "things_of_today"),
     "the table is dropped": op.drop_table,
 }
