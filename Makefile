@@ -50,8 +50,8 @@ test: .set-up-dev ## Run all tests (PYTEST_ARGS="-k parser", TEST_WORKERS=3)
 		exec $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(PYTEST_ARGS); }
 
 .PHONY: test-extended
-test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 15 minutes
-	@exec $(BIN)/python -m pytest tests/e2e tests/integration tests/outages -m extended $(PYTEST_ARGS)
+test-extended: .set-up-dev ## Run the long tests that `make test` leaves out, some 25 minutes
+	@exec $(BIN)/python -m pytest tests/e2e tests/integration tests/outages tests/observability -m extended $(PYTEST_ARGS)
 
 .PHONY: test-console
 test-console: .set-up-dev ## Click through every view of the web console in Chromium, some 5 minutes

@@ -10,7 +10,7 @@ import pytest
 
 from tests.platform_process import RunningPlatform, running_platform, start_platform, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(240)]
 
 DOCUMENTS = 60
 

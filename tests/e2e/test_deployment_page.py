@@ -10,7 +10,7 @@ import pytest
 
 from tests.platform_process import PROJECT, RunningPlatform, running_platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(240)]
 
 PAGE = (PROJECT / "docs" / "deployment.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)

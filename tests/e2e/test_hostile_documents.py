@@ -16,7 +16,10 @@ TERMINAL = {"indexed", "failed"}
 MOST_SECONDS = 60.0
 MOST_SECONDS_BEHIND = 5.0
 
-pytestmark = pytest.mark.skipif(not DOCUMENTS.is_dir(), reason="the folder of documents is not here")
+pytestmark = [
+    pytest.mark.extended,
+    pytest.mark.skipif(not DOCUMENTS.is_dir(), reason="the folder of documents is not here"),
+]
 
 
 def hostile_rows() -> list[dict[str, str]]:

@@ -80,6 +80,7 @@ def vector_of(dimension: int) -> Any:
     return vector().repeat(dimension // 16)
 
 
+@pytest.mark.extended
 def test_the_doctor_makes_database_and_index_agree(tmp_path: Path) -> None:
     """INVARIANT: nothing is left behind; what differs is found, repaired, and the counts agree."""
     data = tmp_path / "data"

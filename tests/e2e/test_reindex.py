@@ -24,7 +24,7 @@ from tests.hashing_server import DIMENSION, MODEL, HashingServer, hashing_server
 from tests.platform_process import PROJECT, RunningPlatform, rag, running_platform, start_platform, wait_until
 from tests.servers import child_environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(300)]
 
 STABLE = 120
 DELETED = 20
@@ -174,7 +174,6 @@ def test_searches_switch_to_another_model_without_a_gap(tmp_path: Path) -> None:
         check_old_model_is_refused(data)
 
 
-@pytest.mark.extended
 def test_a_reindexing_that_is_interrupted_and_a_retriever_that_dies_lose_nothing(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running_platform(data) as platform:

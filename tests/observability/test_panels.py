@@ -145,6 +145,7 @@ def commands() -> list[str]:
     return sorted({line for found in blocks for block in found for line in block.splitlines()})
 
 
+@pytest.mark.extended
 def test_the_commands_of_runbooks_work(stand: tuple[RunningPlatform, Prometheus]) -> None:
     platform, _ = stand
     environment = {
