@@ -1,6 +1,6 @@
 """One table of what the platform does, each figure beside its limit or its yardstick from the same run.
 
-    python -m tests.load.bench [--rows "a c d"] [--short] [--data DIR] [--keep]
+    python -m tests.load.bench [--rows "a c d"] [--short] [--rounds N] [--data DIR] [--keep]
 
 Without `--rows` all but the soak (j). Prints the table and writes the figures to `.bench/bench.json`; with `--keep` to
 `docs/benchmarks/bench.json` and the table into `docs/benchmarks.md`, beside the rows that earlier runs kept. Exit code
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,7 @@ from tests.load.bench import (
     soak,
 )
 from tests.load.bench.row import Row
-from tests.load.bench.stand import FULL, SHORT, Stand
+from tests.load.bench.stand import FULL, SHORT, Sizes, Stand
 from tests.load.bench.table import table, write_between_marks
 from tests.load.bench.versions import versions
 from tests.load.machine import describe_machine
@@ -53,13 +54,19 @@ def chosen(letters: str) -> list[str]:
     return sorted(set(asked))
 
 
+def sizes_of(given: argparse.Namespace) -> Sizes:
+    """Return how much is measured."""
+    sizes = SHORT if given.short else FULL
+    return replace(sizes, rounds=given.rounds) if given.rounds else sizes
+
+
 def measured(letters: Sequence[str], given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Return for each part what the JSON file holds of it."""
     parts: dict[str, dict[str, Any]] = {}
     for letter in letters:
         before, started = describe_machine(), time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"rag-bench-{letter}-") as folder:
-            stand = Stand(SHORT if given.short else FULL, Path(folder), given.seed, given.data)
+            stand = Stand(sizes_of(given), Path(folder), given.seed, given.data)
             stand.say(f"{letter}: {PARTS[letter].TITLE}")
             rows = PARTS[letter].measure(stand)
         parts[letter] = {
@@ -92,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], prog="bench")
     parser.add_argument("--rows", type=chosen, default=chosen(""), help='letters such as "a c d"; none = all but j')
     parser.add_argument("--short", action="store_true", help="a smoke of some minutes, whose figures say little")
+    parser.add_argument("--rounds", type=int, help="how often each figure is measured (3, --short: 1)")
     parser.add_argument("--data", type=Path, help="folder of SciFact for rows a to c; none = made documents")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", action="store_true", help="keep figures and table under docs/")
