@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.platform_process import RunningPlatform, running_platform
+from tests.postgres import NoPostgreSQL, PostgresServer, postgres_server
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,13 @@ def api(platform: RunningPlatform) -> Iterator[httpx.Client]:
     """A client of the shared platform's gateway."""
     with httpx.Client(base_url=platform.url, timeout=90) as client:
         yield client
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresServer]:
+    """A PostgreSQL of the test's own, which it may kill."""
+    try:
+        with postgres_server() as running:
+            yield running
+    except NoPostgreSQL as error:
+        pytest.skip(str(error))

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from tests.platform_process import rag, running_platform, wait_until
-from tests.postgres import NoPostgreSQL, PostgresServer, postgres_server
+from tests.postgres import PostgresServer
 
 pytestmark = [pytest.mark.extended, pytest.mark.slow, pytest.mark.timeout(420)]
 
@@ -25,15 +24,6 @@ QUESTIONS = (
     "How many cranes has the wharf?",
     "How does the lamp turn?",
 )
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    try:
-        with postgres_server() as running:
-            yield running
-    except NoPostgreSQL as error:
-        pytest.skip(str(error))
 
 
 def run(server: PostgresServer, program: str, *arguments: str, stdin: bytes | None = None) -> bytes:

@@ -11,21 +11,12 @@ import psycopg
 import pytest
 
 from tests.platform_process import RunningPlatform, running_platform, wait_until
-from tests.postgres import NoPostgreSQL, PostgresServer, postgres_server
+from tests.postgres import PostgresServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(180)]
 
 BEFORE, DURING = 20, 20
 QUESTION = {"query": "When does gate 7 of the harbour open?", "top_k": 3}
-
-
-@pytest.fixture
-def server() -> Iterator[PostgresServer]:
-    try:
-        with postgres_server() as running:
-            yield running
-    except NoPostgreSQL as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture

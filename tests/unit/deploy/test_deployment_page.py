@@ -1,7 +1,8 @@
 """Every command of docs/deployment.md is one that its program takes, on things that exist.
 
 kubectl and Compose run as they stand there, against a cluster and a daemon that are not there: they read every option
-and every file, and then say that nobody answers. `rag` commands run in `tests/e2e/test_deployment_page.py`.
+and every file, and then say that nobody answers. `rag` commands run in `tests/e2e/test_deployment_page.py`; links and
+names of tests are looked up by `tests/architecture/test_page_names.py`, on every page.
 """
 
 import io
@@ -139,19 +140,3 @@ def test_the_services_that_compose_commands_name_are_there(compose: Path) -> Non
     known = run(compose, ["--profile", "tools", "config", "--services"]).stdout.split()
     words = {word for command in COMPOSE for word in shlex.split(command)[3:] if not word.startswith("-")}
     assert {"nats", "first-key"} <= words <= set(known)
-
-
-def test_every_link_and_every_test_that_the_page_names_is_there() -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", PAGE)
-    assert len(links) > 20
-    for link in links:
-        file, _, anchor = link.partition("#")
-        target = PROJECT / "docs" / file
-        assert target.exists(), link
-        headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
-        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-        assert not anchor or anchor in anchors, link
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", PAGE))
-    assert len(named) >= 7
-    assert [name for name in named if f"def {name}(" not in sources] == []
