@@ -98,12 +98,10 @@ class Publisher:
         Rejected (`too_large`) when headers and payload are over the broker's limit, StreamMoved when a header expected
         another last sequence.
         """
-        fields = {**headers, subjects.HEADER_TENANT: tenant, subjects.HEADER_MESSAGE_ID: message_id}
-        template = subjects.template_of(subject)
-        with send_span(self._tracer, template, tenant):
-            inject_context(fields)
-            ack = await self._send(subject, payload, fields)
-        return Published(sequence=ack.seq, duplicate=bool(ack.duplicate))
+        (outcome,) = await self.publish_each(subject, [Outgoing(payload, message_id, headers)], tenant=tenant)
+        if isinstance(outcome, PlatformError):
+            raise outcome
+        return outcome
 
     async def publish_each(
         self, subject: str, messages: Sequence[Outgoing], *, tenant: str
@@ -193,13 +191,6 @@ class Publisher:
                 await self._client.publish(subject, payload, headers=numbered)
         numbered[subjects.HEADER_BATCH_COMMIT] = "1"
         return await self._jetstream.publish(subject, payloads[-1], headers=numbered, timeout=timeout_seconds)
-
-    async def _send(self, subject: str, payload: bytes, headers: dict[str, str]) -> PubAck:
-        """Try until the time is up; the message id makes a repeat harmless."""
-        self._check_size(payload, headers)
-        return await self._tried(
-            lambda timeout: self._jetstream.publish(subject, payload, headers=headers, timeout=timeout), subject
-        )
 
     async def _tried(self, send: Callable[[float], Awaitable[PubAck]], subject: str) -> PubAck:
         loop = asyncio.get_running_loop()
