@@ -22,7 +22,11 @@ SENTENCES: Final = 18
 SETTINGS: Final = {"RAG_GATEWAY_KEY_REQUESTS_PER_MINUTE": "100000000"}
 ENDED_SECONDS: Final = 300.0
 PATIENCE_SECONDS: Final = 60.0
+ANSWER_SECONDS: Final = 60.0
+# Looks are work as well, beside what is measured: they are rare as long as the end is far.
 LOOK_SECONDS: Final = 0.25
+LONGEST_LOOK_SECONDS: Final = 2.0
+DOCUMENTS_PER_SECOND_AT_MOST: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ class Stand:
         """Run the platform on a folder of the stand; the same name has what the last run left."""
         ports = ("--nats-port", "0", "--nats-monitor-port", "0", "--health-ports", "0")
         with running_platform(self.folder / name, *ports, *arguments, **SETTINGS, **settings) as running:
-            yield Platform(running, self)
+            with httpx.Client(timeout=ANSWER_SECONDS) as client:
+                yield Platform(running, self, client)
 
     def say(self, text: str) -> None:
         """Tell who waits how far it is."""
@@ -110,6 +115,7 @@ class Platform:
 
     running: RunningPlatform
     stand: Stand
+    client: httpx.Client
 
     @property
     def url(self) -> str:
@@ -121,7 +127,7 @@ class Platform:
         return wait_until(lambda: self._answer(path), f"{path} is answered", PATIENCE_SECONDS)
 
     def _answer(self, path: str) -> Any:
-        answer = httpx.get(f"{self.url}{path}", timeout=60)
+        answer = self.client.get(f"{self.url}{path}")
         if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             return None
         answer.raise_for_status()
@@ -160,8 +166,8 @@ class Platform:
         while (found := self.statuses(collection)).get("indexed", 0) < documents:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{documents} documents of {collection} not indexed within {seconds:g} s: {found}")
-            # Looks are work as well, beside what is measured.
-            time.sleep(LOOK_SECONDS)
+            missing = documents - found.get("indexed", 0)
+            time.sleep(min(LONGEST_LOOK_SECONDS, max(LOOK_SECONDS, missing / DOCUMENTS_PER_SECOND_AT_MOST)))
 
 
 def run_client(module: str, *arguments: str, seconds: float = ENDED_SECONDS) -> dict[str, Any]:
