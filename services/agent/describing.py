@@ -1,13 +1,15 @@
 """What the agent tells of its language model."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from services.agent.resilient_llm import ResilientLanguageModel
 from services.agent.settings import AgentSettings
 from shared.addresses import host_of
 
+if TYPE_CHECKING:
+    from services.agent.resilient_llm import ResilientLanguageModel
 
-def describe_llm(settings: AgentSettings, model: ResilientLanguageModel | None) -> dict[str, Any]:
+
+def describe_llm(settings: AgentSettings, model: "ResilientLanguageModel | None") -> dict[str, Any]:
     """Return which language model answers, where, and whether it is asked at the moment; never its key."""
     if model is None or settings.llm_base_url is None:
         return {"configured": False}

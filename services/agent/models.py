@@ -1,18 +1,19 @@
 """The language model that the settings name."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry.trace import Tracer
 
 from services.agent.metrics import AgentMetrics
 from services.agent.observed_llm import ObservedLanguageModel
-from services.agent.openai_llm import OpenAILanguageModel, Patience, Prices
 from services.agent.prompts import PROMPT_VERSION
-from services.agent.resilient_llm import ResilientLanguageModel
 from services.agent.settings import AgentSettings
 from services.agent.tokens import counter_for
 from shared.tls import context_of
 from shared.version import VERSION
+
+if TYPE_CHECKING:
+    from services.agent.resilient_llm import ResilientLanguageModel
 
 _DECIDE_ABOUT_ANSWERS: Final = (
     "answer_max_embedded_sentences",
@@ -30,10 +31,14 @@ def answer_fingerprint(settings: AgentSettings) -> str:
     return repr([VERSION, PROMPT_VERSION, *chosen])
 
 
-def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> ResilientLanguageModel | None:
+def language_model(settings: AgentSettings, tracer: Tracer, metrics: AgentMetrics) -> "ResilientLanguageModel | None":
     """Return the configured model, None when there is none; Misconfigured when a file of it cannot be used."""
     if settings.llm_base_url is None:
         return None
+    # Their libraries take longer to load than all the rest, for nothing where there is no model.
+    from services.agent.openai_llm import OpenAILanguageModel, Patience, Prices
+    from services.agent.resilient_llm import ResilientLanguageModel
+
     remote = OpenAILanguageModel(
         base_url=settings.llm_base_url,
         api_key=settings.llm_api_key,

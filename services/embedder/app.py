@@ -14,7 +14,6 @@ from services.embedder.embedding import Embedder
 from services.embedder.handlers import EmbedderHandlers
 from services.embedder.lanes import Lanes
 from services.embedder.onnx_embedding import OnnxEmbedding
-from services.embedder.openai_embedding import OpenAIEmbedding, RemoteTLS
 from services.embedder.settings import EmbedderSettings
 from shared import models
 from shared.addresses import host_of
@@ -71,6 +70,9 @@ def _build(settings: EmbedderSettings, model: EmbeddingModel, prefix: str, trace
     """Build the embedder of a model; `prefix` is how the names of its own settings begin."""
     trust = context_of(settings, f"{prefix}_tls", f"{prefix}_url")
     if model.url:
+        # A library that takes longer to load than all the rest, for nothing where the model is here.
+        from services.embedder.openai_embedding import OpenAIEmbedding, RemoteTLS
+
         return OpenAIEmbedding.connect(
             model,
             getattr(settings, f"{prefix}_api_key"),

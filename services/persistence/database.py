@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -11,9 +11,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.persistence.psycopg_patience import PatientConnection
 from services.persistence.settings import PersistenceSettings
 from shared.errors import Misconfigured, Unavailable
+
+if TYPE_CHECKING:
+    from services.persistence.psycopg_patience import PatientConnection
 
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 # `require` checks as well once there is an authority.
@@ -166,10 +168,13 @@ def _open_postgresql(url: URL, settings: PersistenceSettings, *, writing: int, r
 
 
 def _postgresql_engine(url: URL, connections: int, options: dict[str, Any], answer_seconds: float) -> Engine:
+    # The driver is loaded where it is used only.
+    from services.persistence.psycopg_patience import PatientConnection
+
     engine = _engine(url, connections, options)
 
     @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: object, arguments: Sequence[Any], named: dict[str, Any]) -> PatientConnection:
+    def connect(_dialect: Any, _record: object, arguments: Sequence[Any], named: dict[str, Any]) -> "PatientConnection":
         connection = PatientConnection.connect(*arguments, **named)
         connection.answer_seconds = answer_seconds
         return connection

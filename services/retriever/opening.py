@@ -1,16 +1,18 @@
 """Opens the indexes that the settings name."""
 
-from qdrant_client import AsyncQdrantClient
+from typing import TYPE_CHECKING
 
 from services.retriever.generations import Catalogue, Generations, IndexedModel, open_generations
 from services.retriever.index import IndexLocked, IndexUnreadable, ModelMismatch
 from services.retriever.qdrant_edge_catalogue import QdrantEdgeCatalogue
-from services.retriever.qdrant_server_catalogue import QdrantServerCatalogue
 from services.retriever.settings import RetrieverSettings
 from shared.errors import Misconfigured, Unavailable
 from shared.models import ModelError
 from shared.settings import EmbeddingModel
 from shared.tls import context_of
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient
 
 
 async def open_indexes(settings: RetrieverSettings) -> Generations:
@@ -27,7 +29,7 @@ async def open_indexes(settings: RetrieverSettings) -> Generations:
         raise
 
 
-async def _open(settings: RetrieverSettings, clients: list[AsyncQdrantClient]) -> Generations:
+async def _open(settings: RetrieverSettings, clients: "list[AsyncQdrantClient]") -> Generations:
     """Open the indexes; the clients that this takes are put into the list."""
     try:
         upcoming = settings.next_embedding
@@ -44,11 +46,13 @@ def _indexed(model: EmbeddingModel) -> IndexedModel:
     return IndexedModel(model.fingerprint, model.dimension)
 
 
-def _catalogue(settings: RetrieverSettings, clients: list[AsyncQdrantClient]) -> Catalogue:
+def _catalogue(settings: RetrieverSettings, clients: "list[AsyncQdrantClient]") -> Catalogue:
     if settings.qdrant_url is None:
         return QdrantEdgeCatalogue(settings.data_dir)
+    # The client of a server takes longer to load than all the rest, for nothing where the index is here.
+    from services.retriever.qdrant_server_catalogue import QdrantServerCatalogue
 
-    def connect() -> AsyncQdrantClient:
+    def connect() -> "AsyncQdrantClient":
         clients.append(_qdrant_client(settings))
         return clients[-1]
 
@@ -61,9 +65,11 @@ def _catalogue(settings: RetrieverSettings, clients: list[AsyncQdrantClient]) ->
     )
 
 
-def _qdrant_client(settings: RetrieverSettings) -> AsyncQdrantClient:
+def _qdrant_client(settings: RetrieverSettings) -> "AsyncQdrantClient":
     key = settings.qdrant_api_key.get_secret_value() if settings.qdrant_api_key else None
     trust = context_of(settings, "qdrant_tls", "qdrant_url")
+    from qdrant_client import AsyncQdrantClient
+
     return AsyncQdrantClient(
         url=settings.qdrant_url,
         api_key=key,

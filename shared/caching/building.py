@@ -5,8 +5,6 @@ from opentelemetry.trace import Tracer
 from shared.caching.cache import Cache
 from shared.caching.memory_cache import MemoryCache
 from shared.caching.metrics import CacheMetrics
-from shared.caching.redis_cache import RedisCache
-from shared.caching.redis_tls import redis_trust
 from shared.caching.settings import CacheSettings
 from shared.errors import Misconfigured
 
@@ -15,6 +13,10 @@ def build_cache(settings: CacheSettings, metrics: CacheMetrics, tracer: Tracer |
     """Return Redis where one is named, else memory; nothing is connected yet. Misconfigured for a wrong address."""
     if settings.redis_url is None:
         return MemoryCache(settings.cache_memory_bytes)
+    # Loaded where there is a Redis only.
+    from shared.caching.redis_cache import RedisCache
+    from shared.caching.redis_tls import redis_trust
+
     trust = redis_trust(settings)
     try:
         return RedisCache(
