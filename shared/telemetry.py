@@ -24,6 +24,7 @@ from shared.exposition import ExemplarReader
 from shared.settings import PlatformSettings
 from shared.span_export import SpanExport
 from shared.telemetry_context import TENANT, current_tenant
+from shared.trace_ids import TraceIds, agreed
 from shared.version import VERSION
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -61,7 +62,7 @@ def configure_telemetry(settings: PlatformSettings, service: str) -> Telemetry:
     resource = Resource.create(
         {"service.name": service, "service.instance.id": settings.instance, "service.version": VERSION}
     )
-    tracer_provider = TracerProvider(resource=resource, sampler=_sampler(settings))
+    tracer_provider = TracerProvider(resource=resource, sampler=_sampler(settings), id_generator=TraceIds())
     meter_provider = MeterProvider(metric_readers=[ExemplarReader()] if settings.metrics else [], resource=resource)
     meter = meter_provider.get_meter("rag")
     span_export = None
@@ -109,11 +110,12 @@ def span(
     attributes: Mapping[str, Any] | None = None,
     links: Sequence[Link] | None = None,
     tenant: str | None = None,
+    origin: str | None = None,
 ) -> Iterator[Span]:
     """Run a block inside a span, the child of what `headers` carry (else of the current span).
 
     With `links` it begins a trace of its own, which points at where it comes from. `tenant` is whose work it is, else
-    that of the current context.
+    that of the current context. Where headers carry no trace, spans of the same `origin` share one, in any process.
     """
     parent = (
         _PROPAGATOR.extract({key.lower(): value for key, value in headers.items()}) if headers is not None else None
@@ -123,7 +125,8 @@ def span(
     # What comes from outside is not the work of whoever happened to be served when its reader was started.
     if whose := tenant or (current_tenant() if headers is None else None):
         parent = otel_context.set_value(TENANT, whose, parent)
-    current = tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes or {}), links=links)
+    with agreed(origin):
+        current = tracer.start_span(name, context=parent, kind=kind, attributes=dict(attributes or {}), links=links)
     token = otel_context.attach(trace.set_span_in_context(current, parent))
     try:
         yield current

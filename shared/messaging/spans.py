@@ -1,7 +1,8 @@
 """The spans of messages and requests, under OpenTelemetry's messaging names; a subject only ever as its template.
 
 A message's span is the child of the one that sent it, also after hours in a queue. What waited there lies between the
-attribute `rag.message.queued_at` and the span's start.
+attribute `rag.message.queued_at` and the span's start. A message that came without a trace has one all the same, which
+all who consume it share.
 """
 
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,7 @@ def process_span(tracer: Tracer, delivery: Delivery) -> Iterator[Span]:
             headers=delivery.headers,
             attributes=attributes,
             tenant=_tenant_of(delivery),
+            origin=_origin_of(delivery),
         ) as current,
         log_scope(**bound),
     ):
@@ -97,6 +99,11 @@ def _tenant_of(delivery: Delivery) -> str | None:
         return delivery.tenant
     except InvalidMessage:
         return None
+
+
+def _origin_of(delivery: Delivery) -> str:
+    # A stream that was made anew counts from one again; fractions of a second are not told alike everywhere.
+    return f"{delivery.stream} {delivery.sequence} {int(delivery.published_at)}"
 
 
 def _rfc3339(moment: float) -> str:

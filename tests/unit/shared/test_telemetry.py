@@ -22,6 +22,7 @@ from shared.telemetry import (
     span,
     unrecorded_span,
 )
+from shared.trace_ids import TraceIds
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -33,7 +34,7 @@ def recorded() -> InMemorySpanExporter:
 
 @pytest.fixture
 def tracer(recorded: InMemorySpanExporter) -> Tracer:
-    provider = TracerProvider()
+    provider = TracerProvider(id_generator=TraceIds())
     provider.add_span_processor(TenantOfSpans())
     provider.add_span_processor(SimpleSpanProcessor(recorded))
     return provider.get_tracer("test")
@@ -102,6 +103,22 @@ def test_the_tenant_of_a_message_is_what_its_subject_says(tracer: Tracer, record
         "rag.message.deliveries": 2,
         "rag.message.queued_at": "2023-11-14T22:13:20.500000+00:00",
     }
+
+
+def test_who_consumes_a_message_that_came_without_a_trace_shares_one(
+    tracer: Tracer, recorded: InMemorySpanExporter
+) -> None:
+    def consume(consumer: str, sequence: int, headers: dict[str, str]) -> str:
+        delivery = Delivery("rag.v1.ingest.acme", headers, "INGEST", consumer, sequence, 1, 1_700_000_000.5, b"")
+        with process_span(tracer, delivery):
+            return current_trace_id()
+
+    traces = [consume(consumer, sequence, {}) for sequence in (7, 8) for consumer in ("parser", "intake")]
+    assert traces[0] == traces[1] != traces[2] == traces[3]
+    assert consume("parser", 7, {"traceparent": PARENT}) == PARENT[3:35]
+    assert [one.parent for one in recorded.get_finished_spans()[:4]] == [None] * 4
+    with span(tracer, "of nobody"):
+        assert current_trace_id() not in traces
 
 
 def test_a_request_is_the_work_of_whom_its_header_names_not_of_who_was_served_before(
