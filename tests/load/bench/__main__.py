@@ -54,6 +54,13 @@ def chosen(letters: str) -> list[str]:
     return sorted(set(asked))
 
 
+def rounds(text: str) -> int:
+    """Return how often each figure is asked for; less than once is refused."""
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; write 1 or more")
+    return int(text)
+
+
 def sizes_of(given: argparse.Namespace) -> Sizes:
     """Return how much is measured."""
     sizes = SHORT if given.short else FULL
@@ -99,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], prog="bench")
     parser.add_argument("--rows", type=chosen, default=chosen(""), help='letters such as "a c d"; none = all but j')
     parser.add_argument("--short", action="store_true", help="a smoke of some minutes, whose figures say little")
-    parser.add_argument("--rounds", type=int, help="how often each figure is measured (3, --short: 1)")
+    parser.add_argument("--rounds", type=rounds, help="how often each figure is measured (3, --short: 1)")
     parser.add_argument("--data", type=Path, help="folder of SciFact for rows a to c; none = made documents")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", action="store_true", help="keep figures and table under docs/")

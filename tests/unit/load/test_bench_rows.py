@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.load.bench.__main__ import PAGE, chosen, joined, rows_of
+from tests.load.bench.__main__ import PAGE, chosen, joined, rounds, rows_of
 from tests.load.bench.row import Relation, Row, Yardstick, at_least, at_most, number
 from tests.load.bench.table import END, START, table, write_between_marks
 
@@ -155,3 +155,10 @@ def test_all_rows_but_the_soak_are_measured_unless_some_are_named() -> None:
     assert chosen("j") == ["j"]
     with pytest.raises(argparse.ArgumentTypeError, match="no row is called x; there are a b c"):
         chosen("a x")
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", ""])
+def test_rounds_that_are_no_number_of_rounds_are_refused(text: str) -> None:
+    assert rounds("2") == 2
+    with pytest.raises(argparse.ArgumentTypeError, match="write 1 or more"):
+        rounds(text)
