@@ -99,9 +99,11 @@ class Stand:
     def platform(self, *arguments: str, name: str = "data", **settings: str) -> Iterator["Platform"]:
         """Run the platform on a folder of the stand; the same name has what the last run left."""
         ports = ("--nats-port", "0", "--nats-monitor-port", "0", "--health-ports", "0")
-        with running_platform(self.folder / name, *ports, *arguments, **SETTINGS, **settings) as running:
-            with httpx.Client(timeout=ANSWER_SECONDS) as client:
-                yield Platform(running, self, client)
+        with (
+            running_platform(self.folder / name, *ports, *arguments, **SETTINGS, **settings) as running,
+            httpx.Client(timeout=ANSWER_SECONDS) as client,
+        ):
+            yield Platform(running, self, client)
 
     def say(self, text: str) -> None:
         """Tell who waits how far it is."""
