@@ -2,10 +2,24 @@
 
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.servers import NatsServer, nats_server, provisioned_nats_server
+
+if TYPE_CHECKING:
+    from tests.scheduling import PlatformScheduling
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> "PlatformScheduling | None":
+    """Keep files together, and tests that start whole platforms one after the other (`--dist loadfile`)."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.scheduling import PlatformScheduling
+
+    return PlatformScheduling(config, log)
 
 
 def pytest_configure() -> None:

@@ -10,7 +10,7 @@ from tests.platform_process import RunningPlatform, running_platform
 from tests.postgres import NoPostgreSQL, PostgresServer, postgres_server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     """A running platform that tests share; each uses documents and collections of its own."""
     data: Path = tmp_path_factory.mktemp("platform")

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.telemetry.conftest import Traffic
 from tests.telemetry.registry import COMMON_LABELS, SERVICES, registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("telemetry")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def undeclared(span: dict[str, Any]) -> str | None:

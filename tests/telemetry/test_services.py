@@ -8,7 +8,7 @@ import pytest
 from tests.telemetry.conftest import DEAD_TRACE, OWN_SPAN, OWN_TRACE, SECRETS, Traffic
 from tests.telemetry.services import EDGES, EVERYWHERE, SIGNALS, Edge, Signals
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240), pytest.mark.xdist_group("telemetry")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 FLOWS = ("ingest", "search", "agent", "died", "replay")
 
 
