@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import structlog
 
@@ -16,6 +17,7 @@ from shared.logs import configure_logging
 from shared.settings import PlatformSettings
 
 _TOUCHED = ("services", "shared", "contracts", "faststream", "openai", "httpx", "uvicorn.error")
+_CONFIGURE = structlog.configure
 
 
 @contextmanager
@@ -26,7 +28,8 @@ def logging_as_before() -> Iterator[None]:
     before = structlog.get_config()
     levels = {name: logging.getLogger(name).level for name in _TOUCHED}
     try:
-        yield
+        with patch.object(structlog, "configure", _configure_for_a_while):
+            yield
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -34,6 +37,11 @@ def logging_as_before() -> Iterator[None]:
         structlog.configure(**before)
         for name, was in levels.items():
             logging.getLogger(name).setLevel(was)
+
+
+def _configure_for_a_while(**options: Any) -> None:
+    # A logger that remembers its first use would go on as in the block, in every later test of the process.
+    _CONFIGURE(**{**options, "cache_logger_on_first_use": False})
 
 
 @contextmanager
