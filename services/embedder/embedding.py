@@ -84,8 +84,11 @@ class EmbeddingModel(Protocol):
     @property
     def passage_prefix(self) -> str: ...
 
-    def embed(self, prepared: str) -> Vectors:
-        """Return the vector of one text that carries its prefix: shape (dimension,), unit length."""
+    def embed(self, prepared: str, *, alone: bool = False) -> Vectors:
+        """Return the vector of one text that carries its prefix: shape (dimension,), unit length.
+
+        Where it is `alone`, and others need not wait for it, it may take more of the machine to be there sooner.
+        """
         ...
 
 

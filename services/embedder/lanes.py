@@ -74,14 +74,16 @@ class _Lane:
         *,
         threads: int,
         taking_turns: bool,
+        hurries_alone: bool = False,
         niceness: int = 0,
         on_taken: Callable[[], None] | None = None,
     ) -> None:
         self._model, self._clock = model, clock
         self._taking_turns, self._niceness, self._on_taken = taking_turns, niceness, on_taken
+        self._hurries_alone = hurries_alone
         self._changed = threading.Condition()
         self._calls: deque[_Call] = deque()
-        self._waiting = 0
+        self._waiting = self._computing = 0
         self._stopped = False
         self._threads = [
             threading.Thread(target=self._work, name=f"embed-{name}-{number}", daemon=True) for number in range(threads)
@@ -120,7 +122,8 @@ class _Lane:
         for thread in self._threads:
             thread.join(max(0.0, until_monotonic - time.monotonic()))
 
-    def _take(self) -> tuple[_Call, int] | None:
+    def _take(self) -> tuple[_Call, int, bool] | None:
+        """Return the next slice, and whether nothing else of this lane waits or computes."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._calls)
             if self._stopped:
@@ -130,24 +133,27 @@ class _Lane:
             if call.waiting:
                 (self._calls.append if self._taking_turns else self._calls.appendleft)(call)
             self._waiting -= 1
-            return call, row
+            self._computing += 1
+            return call, row, self._hurries_alone and not self._calls and self._computing == 1
 
     def _work(self) -> None:
         _lower_priority(self._niceness)
         while (taken := self._take()) is not None:
-            call, row = taken
+            call, row, alone = taken
             if self._on_taken is not None:
                 call.tell(self._on_taken)
-            self._compute(call, row)
+            self._compute(call, row, alone=alone)
+            with self._changed:
+                self._computing -= 1
 
-    def _compute(self, call: _Call, row: int) -> None:
+    def _compute(self, call: _Call, row: int, *, alone: bool) -> None:
         if call.ended.is_set():
             return
         if call.deadline is not None and self._clock() > call.deadline:
             call.tell(call.fail, DeadlineExpired("the deadline passed while the texts waited for their turn"))
             return
         try:
-            vector = self._model.embed(call.texts[row])
+            vector = self._model.embed(call.texts[row], alone=alone)
             call.vectors[row] = checked_vectors(vector, (self._model.dimension,))
         except Exception as error:
             call.tell(call.fail, error)
@@ -180,12 +186,14 @@ class Lanes:
         self._feeding, self._room = asyncio.Lock(), asyncio.Semaphore(max_waiting_slices)
         self._calls: set[_Call] = set()
         self._closed = False
-        self._interactive = _Lane("interactive", model, clock, threads=interactive_threads, taking_turns=True)
+        self._interactive = _Lane(
+            "interactive", model, clock, threads=interactive_threads, taking_turns=True, hurries_alone=True
+        )
         self._bulk = _Lane(
             "bulk",
             model,
             clock,
-            threads=bulk_threads or _usable_cores(),
+            threads=bulk_threads or usable_cores(),
             taking_turns=False,
             niceness=bulk_niceness,
             on_taken=self._room.release,
@@ -284,7 +292,8 @@ def _shutting_down() -> EmbeddingUnavailable:
     return EmbeddingUnavailable("the embedder is shutting down; send the texts again to another replica or later")
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 

@@ -16,7 +16,9 @@ class EmbedderSettings(EmbeddingModelSettings):
         description="What this process does: documents from the queue (`bulk`), what somebody waits for, or both.",
     )
     embedder_threads: int = Field(default=0, ge=0, le=256, description="Bulk threads (0 = one for each core).")
-    embedder_query_threads: int = Field(default=2, ge=1, le=64, description="Threads kept for queries.")
+    embedder_query_threads: int = Field(
+        default=2, ge=1, le=64, description="Threads kept for queries; one that is alone takes two."
+    )
     embedder_workers: int = Field(default=32, ge=1, le=256, description="Messages in work at the same time.")
     embedder_max_waiting_slices: int = Field(default=1024, ge=1, description="Texts that wait in the bulk lane.")
     embedder_max_waiting_queries: int = Field(default=256, ge=1, description="Texts that wait in the query lane.")

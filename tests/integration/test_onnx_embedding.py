@@ -74,6 +74,13 @@ async def test_vectors_are_the_same_to_the_last_bit_whatever_else_is_in_flight(l
     assert queries.tobytes() == np.stack([direct(QUERY_PREFIX + text) for text in texts[:4]]).tobytes()
 
 
+def test_a_text_that_is_alone_has_the_same_vector_to_the_last_bit(model: OnnxEmbedding) -> None:
+    """INVARIANT: how busy an embedder is decides how long a vector takes, never which one it is."""
+    hurrying = OnnxEmbedding(DIRECTORY, fingerprint="bge:1", cores_alone=2)
+    for text in ("pump", f"{QUERY_PREFIX}At which pressure does the pump start?", LONG):
+        assert hurrying.embed(text, alone=True).tobytes() == model.embed(text).tobytes()
+
+
 async def test_vectors_are_float32_of_unit_length(lanes: Lanes) -> None:
     vectors = await lanes.embed_passages(["a", "", "Größe 漢字 😀", LONG])
     assert vectors.dtype == np.float32

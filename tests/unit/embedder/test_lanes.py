@@ -35,13 +35,15 @@ class ControlledModel:
         self.gates: dict[str, threading.Event] = defaultdict(threading.Event)
         self.computed: list[str] = []
         self.niceness: list[int] = []
+        self.alone: list[bool] = []
         self.answers: dict[str, Vectors | Exception] = {}
         self.on_start: Callable[[], object] = lambda: None
         self._started: queue.Queue[str] = queue.Queue()
 
-    def embed(self, prepared: str) -> Vectors:
+    def embed(self, prepared: str, *, alone: bool = False) -> Vectors:
         text = prepared.split(": ", 1)[1]
         self.computed.append(prepared)
+        self.alone.append(alone)
         self.niceness.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
         self.on_start()
         self._started.put(text)
@@ -109,6 +111,32 @@ async def test_a_query_overtakes_every_bulk_slice_that_waits_or_runs(model: Cont
         )
         assert (await asyncio.wait_for(urgent, PATIENCE_SECONDS) == vectors_of("question")).all()
         assert not bulk.done()
+
+
+async def test_only_a_query_beside_which_no_other_waits_or_runs_may_hurry(model: ControlledModel) -> None:
+    async with lanes_over(model, interactive_threads=2) as lanes:
+        bulk = asyncio.create_task(lanes.embed_passages(["document"]))
+        await model.started()
+        first = asyncio.create_task(lanes.embed_queries(["first"]))
+        await model.started()
+        second = asyncio.create_task(lanes.embed_queries(["second"]))
+        await model.started()
+        model.let_all_through()
+        await asyncio.gather(bulk, first, second)
+        await lanes.embed_queries(["third"])
+    assert dict(zip(model.computed, model.alone, strict=True)) == {
+        "passage: document": False,
+        "query: first": True,
+        "query: second": False,
+        "query: third": True,
+    }
+
+
+async def test_of_several_texts_of_a_request_the_last_may_hurry(model: ControlledModel) -> None:
+    model.let_all_through()
+    async with lanes_over(model) as lanes:
+        await lanes.embed_queries(["a", "b", "c"])
+    assert model.alone == [False, False, True]
 
 
 async def test_vectors_come_back_in_the_order_of_the_texts_with_the_prefix_of_their_kind(
