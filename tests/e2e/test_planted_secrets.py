@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import httpx
@@ -61,6 +62,11 @@ class Run:
         if reply.status_code >= 400:
             self.failures.append((f"{method} {path} {reply.status_code}", reply.text))
         return reply
+
+    @cached_property
+    def spans(self) -> list[tuple[str, str]]:
+        """All spans by trace, read once: each trace takes a request."""
+        return list(planted.span_texts(self.http))
 
     def ask(self, words: str, *statuses: int, **fields: Any) -> httpx.Response:
         question = {"question": f"{words} Who built the {planted.TEXT} of Lindby? {planted.QUESTION}", **fields}
@@ -232,7 +238,7 @@ def fail_behind_the_embedding_endpoint(run: Run) -> None:
 COMMANDS = (("doctor",), ("status",), ("trace",), ("keys", "list"), ("audit",))
 PLACES: dict[str, Callable[[Run], Iterator[tuple[str, str]]]] = {
     "logs": lambda run: planted.log_texts(run.platform),
-    "spans": lambda run: planted.span_texts(run.http),
+    "spans": lambda run: iter(run.spans),
     "metrics and health": lambda run: planted.metric_texts(run.platform),
     "dead letters": lambda run: planted.letter_texts(run.http),
     "commands": lambda run: planted.command_texts(run.platform, run.key, *COMMANDS),
@@ -269,7 +275,7 @@ def test_the_run_was_what_it_claims_to_be(run: Run) -> None:
     printed = dict(planted.command_texts(run.platform, run.key, ("keys", "list"), ("audit",)))
     assert all("ingest" in text or "admin" in text for text in printed.values()), printed
     assert {planted.LLM_KEY, planted.EMBEDDING_KEY} & set(run.llm.keys) == {planted.LLM_KEY}
-    assert any("POST /v1/query" in text for _, text in planted.span_texts(run.http))
+    assert any("POST /v1/query" in text for _, text in run.spans)
     # By design: a letter keeps its message as it came, for its tenant and so that it can be sent again.
     letters = [run.http.get(f"/v1/admin/dead-letters/{letter['seq']}").text for letter in planted.letters_of(run.http)]
     assert any(planted.RUBBISH in letter for letter in letters)
