@@ -13,8 +13,6 @@ from services.embedder.embedding import Vectors, unit_vectors
 BGE_QUERY_PREFIX: Final = "Represent this sentence for searching relevant passages: "
 # The tokenizer holds the interpreter lock for 0.5 s per megabyte, and English has about 5 characters a token.
 _MAX_CHARACTERS_PER_TOKEN: Final = 16
-# Measured in docs/decisions/0005-embedding-lanes.md.
-SPIN_MICROSECONDS: Final = "50"
 
 
 class OnnxEmbedding:
@@ -64,10 +62,7 @@ def _session(model_file: Path, cores: int) -> Any:
     options = ort.SessionOptions()
     # Threads with a run each give twice the throughput of one run over as many cores, and all of them may share this.
     options.intra_op_num_threads = cores
-    # Cores that share a run wait for one another hundreds of times in it, some microseconds each: awake they lose no time,
-    # asleep most of what they gain. After a run they are there for other processes at once.
-    options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.inter_op_num_threads = 1
+    # A core that waits for its part by turning in circles is taken from the services that use the vector.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     return ort.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
