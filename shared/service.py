@@ -33,7 +33,7 @@ from shared.error_reports import flush_error_reports
 from shared.errors import Misconfigured, PlatformError
 from shared.health import CHECK_TIMEOUT_SECONDS, Health
 from shared.logs import get_logger
-from shared.messaging.broker import PendingLimits, build_broker, connect, without_credentials
+from shared.messaging.broker import PendingLimits, build_broker, connect, settle, without_credentials
 from shared.messaging.consuming import Draining, Handler, RawHandler, consume, consume_raw
 from shared.messaging.consumption import Consumption
 from shared.messaging.dead_letters import DeadLetters
@@ -237,7 +237,7 @@ class Service:
         self._draining = Draining(self._subscribers)
         await self._broker.start()
         self._consumption = Consumption(self._draining.pull_continuously(self._consumers), self.health)
-        await self.client.flush()
+        await settle(self.client)
         self.health.waiting_for = None
         # What start-up made lives as long as the process: the collector need not look at it again and again.
         gc.collect()

@@ -77,13 +77,6 @@ class Violations:
         return {mark.split('"')[1] for mark in marks if mark}
 
 
-async def heard_out(client: Client) -> None:
-    """Return once the server has judged everything that was sent: the library's `flush` may overtake what waits."""
-    while client.pending_data_size:
-        await client.flush()
-    await client.flush()
-
-
 @contextlib.contextmanager
 def guarded_broker(folder: Path, tls: BrokerTLS | None = None) -> Iterator[GuardedBroker]:
     """Run a broker as `rag up` configures it, without its topology."""

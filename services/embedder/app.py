@@ -23,7 +23,7 @@ from shared.serving import run_service
 from shared.settings import EmbeddingModel, load
 from shared.tls import context_of
 
-# A query of some twenty tokens: a second core takes a fifth off its time, a third nearly nothing.
+# A second core takes a fifth off the time of a query; what a third would take off has not been measured.
 MOST_CORES_ALONE: Final = 2
 
 

@@ -62,6 +62,7 @@ def _session(model_file: Path, cores: int) -> Any:
     options = ort.SessionOptions()
     # Threads with a run each give twice the throughput of one run over as many cores, and all of them may share this.
     options.intra_op_num_threads = cores
+    options.inter_op_num_threads = 1
     # A core that waits for its part by turning in circles is taken from the services that use the vector.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3

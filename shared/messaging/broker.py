@@ -121,6 +121,17 @@ async def connect(broker: NatsBroker, settings: PlatformSettings) -> Client:
         raise Unavailable(f"cannot connect to the broker at {address}: {error}") from error
 
 
+async def settle(client: Client) -> None:
+    """Return once the broker has taken all that was sent before, subscriptions included; raises what `flush` raises.
+
+    `flush` of nats-py 2 writes its PING past the commands that wait to be written. The reply to a first one tells that
+    they have left, the reply to a second one that they have arrived.
+    """
+    if client.pending_data_size:
+        await client.flush()
+    await client.flush()
+
+
 async def _connect_again_and_again(broker: NatsBroker, *, uses_tls: bool) -> Client:
     """Connect, however long it takes: the client library tries by itself, but for ever at one failed TLS handshake.
 

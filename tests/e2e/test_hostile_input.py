@@ -25,6 +25,7 @@ from schemathesis.core.result import Ok
 from contracts import subjects
 from contracts.generate import PUBLISHED, REQUESTED
 from contracts.topology import CONSUMERS, STREAMS
+from shared.messaging.broker import settle
 from tests.broker_asking import ASKERS, Asking, asking, connected
 from tests.hostile_messages import KNOWN, bytes_of_no_message, concrete, examples, headers, payloads
 from tests.platform_process import RunningPlatform, running_platform, wait_until
@@ -203,7 +204,7 @@ def test_every_message_in_a_stream_ends_as_done_or_as_a_dead_letter(
         closing.callback(lambda: runner.run(client.close()))
         for subject, bodies in streamed().items():
             publish_often(runner, client, subject, bodies)
-        runner.run(client.flush())
+        runner.run(settle(client))
         require_soundness(platform, before, "after-messages")
         wait_until(lambda: not runner.run(unfinished(client)), "every message has ended", SETTLED_SECONDS)
         assert runner.run(faults(client)) == []

@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 
 from contracts import subjects
 from contracts.queries import Answer
+from shared.messaging.broker import settle
 from shared.settings import PROJECT_ROOT
 from tests.integration.test_agent import (
     TEXT,
@@ -81,7 +82,7 @@ async def tool(
         await client.subscribe("$SRV.INFO", cb=info),
         await client.subscribe(subjects.tool(name), queue="q", cb=called),
     ]
-    await client.flush()
+    await settle(client)
     try:
         yield calls
     finally:

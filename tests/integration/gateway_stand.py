@@ -52,6 +52,7 @@ from services.gateway.app import build_app
 from services.gateway.gateway import Gateway
 from services.gateway.settings import GatewaySettings
 from shared.errors import NotFound
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from shared.metrics import MessagingMetrics
 from shared.service import Service
@@ -332,4 +333,4 @@ async def _answer(client: Client, persistence: Persistence, retriever: Retriever
     await serve(subjects.READ_PASSAGES, PassagesRequest, retriever.passages)
     await serve(subjects.INDEX_FENCE, FenceRequest, retriever.fence)
     await serve(subjects.INDEX_FENCES, FencesRequest, retriever.lift)
-    await client.flush()
+    await settle(client)

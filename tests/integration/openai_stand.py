@@ -24,6 +24,7 @@ from services.agent.settings import AgentSettings
 from services.gateway.app import build_app
 from services.gateway.settings import GatewaySettings
 from shared.errors import Unavailable
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from shared.metrics import MessagingMetrics
 from shared.service import Service
@@ -136,4 +137,4 @@ async def _answer(stand: Stand) -> None:
     await serve(subjects.READ_COLLECTIONS, CollectionsQuery, stand.read_collections)
     await serve(subjects.RETRIEVE, RetrieveRequest, stand.library.retrieve)
     await serve(subjects.EMBED_QUERY, EmbedRequest, stand.embed)
-    await stand.nats.flush()
+    await settle(stand.nats)

@@ -18,6 +18,7 @@ from contracts.messages import Fact, Message
 from contracts.retrieval import FenceReply
 from services.persistence.app import build_lifespan
 from services.persistence.settings import PersistenceSettings
+from shared.messaging.broker import settle
 from shared.service import Service
 from tests.running import client_of, eventually, running_service, stored
 from tests.servers import NatsServer
@@ -139,7 +140,7 @@ async def fence(stand: Stand, floors: dict[str, int]) -> AsyncIterator[None]:
         await message.respond(encode(FenceReply(floor=request["floor"])))
 
     subscription = await stand.client.subscribe(subjects.INDEX_FENCE, cb=hide)
-    await stand.client.flush()
+    await settle(stand.client)
     try:
         yield
     finally:

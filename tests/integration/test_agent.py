@@ -20,6 +20,7 @@ from contracts.retrieval import EmbedReply, EmbedRequest, RetrieveReply, Retriev
 from services.agent.app import build_lifespan
 from services.agent.events import Told
 from services.agent.settings import AgentSettings
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from shared.metrics import MessagingMetrics
 from shared.service import Service
@@ -44,12 +45,12 @@ async def agent(server: NatsServer, **settings: Any) -> AsyncIterator[Service]:
 
 async def serve_retrieval(client: Client, retrieve: Any) -> None:
     await respond(client, TRACER, METRICS, subjects.RETRIEVE, RetrieveRequest, retrieve, queue="r", concurrency=8)
-    await client.flush()
+    await settle(client)
 
 
 async def serve_embedding(client: Client, embed: Any) -> None:
     await respond(client, TRACER, METRICS, subjects.EMBED_QUERY, EmbedRequest, embed, queue="e", concurrency=8)
-    await client.flush()
+    await settle(client)
 
 
 async def serve(client: Client, library: Library) -> None:

@@ -7,6 +7,7 @@ import pytest
 from contracts import subjects
 from contracts.retrieval import PassagesReply, PassagesRequest
 from services.agent.events import Told
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from tests.integration.agent_stand import SEARCH, WRITES, answer_of, asked, tools_of
 from tests.integration.test_agent import (
@@ -142,7 +143,7 @@ async def test_a_document_is_read_where_it_stands(nats_broker: NatsServer, endpo
         await respond(
             client, TRACER, METRICS, subjects.READ_PASSAGES, PassagesRequest, passages, queue="r", concurrency=8
         )
-        await client.flush()
+        await settle(client)
         await publish(client, mode="agent", collection="town")
         answer = await answer_of(client)
     (request,) = requests

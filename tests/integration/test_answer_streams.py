@@ -15,6 +15,7 @@ from nats.js.errors import APIError
 from contracts import subjects
 from contracts.codec import encode
 from contracts.queries import Answer, AnswerEvent, AnswerEventType, AskQuestion, Citation
+from shared.messaging.broker import settle
 from tests.integration.gateway_stand import Stand, running_gateway, running_stand
 from tests.running import eventually
 from tests.servers import NatsServer
@@ -352,7 +353,7 @@ async def test_as_long_as_somebody_reads_the_agent_hears_of_it(nats_broker: Nats
 
     async with running_streaming(nats_broker, gateway_listening_seconds=0.1) as streaming:
         await streaming.stand.client.subscribe(subjects.LISTENING_ALL, cb=hear)
-        await streaming.stand.client.flush()
+        await settle(streaming.stand.client)
         async with streaming.asking():
             await streaming.tell(*BEGUN)
             await eventually(lambda: len(heard) >= 3, "it is said again and again")

@@ -19,6 +19,7 @@ from services.gateway.gateway import Gateway
 from services.persistence import key_tool
 from services.persistence.settings import PersistenceSettings
 from shared.api_keys import new_key
+from shared.messaging.broker import settle
 from tests.integration import persistence_service
 from tests.integration.gateway_stand import running_gateway
 from tests.running import eventually
@@ -132,7 +133,7 @@ async def test_requests_ask_nobody_about_a_key_that_is_known(stand: Stand) -> No
         heard.append(message.data)
 
     hearing = [await stand.persistence.client.subscribe(f"rag.v1.{part}.>", cb=listen) for part in ("keys", "read")]
-    await stand.persistence.client.flush()
+    await settle(stand.persistence.client)
     for _ in range(20):
         assert await status(stand.first, key, "/v1/traces") == 403
     await stand.persistence.client.request(subjects.KEYS_CHANGES, encode(KeyChangesQuery()), timeout=5)
@@ -149,10 +150,10 @@ async def test_made_up_keys_do_not_make_a_gateway_flood_the_database(stand: Stan
         asked.append(message.data)
 
     subscription = await stand.persistence.client.subscribe(subjects.KEYS_CHANGES, cb=listen)
-    await stand.persistence.client.flush()
+    await settle(stand.persistence.client)
     found = await asyncio.gather(*(status(stand.first, new_key(PEPPER).text) for _ in range(200)))
     assert set(found) == {401}
-    await stand.persistence.client.flush()
+    await settle(stand.persistence.client)
     await subscription.unsubscribe()
     assert 1 <= len(asked) <= 3
 
@@ -185,7 +186,7 @@ async def test_what_was_revoked_while_a_gateway_was_cut_off_is_refused_when_it_i
         async with running_gateway(nats_broker, nats_url=line, **options) as (_, http, gateway):
             stand = Stand(tmp_path, http, http, [gateway], behind, AsyncExitStack())
             told = await behind.client.subscribe(subjects.KEYS_CHANGED)
-            await behind.client.flush()
+            await settle(behind.client)
             key = stand.make(scopes=["ingest"])
             # Its first word names no key, any other one this key: either way persistence has begun to look.
             await told.next_msg(timeout=5)

@@ -19,7 +19,7 @@ from contracts.documents import IngestMessage
 from contracts.messages import Message
 from contracts.queries import AskQuestion
 from contracts.retrieval import EmbedReply, EmbedRequest
-from shared.messaging.broker import PendingLimits
+from shared.messaging.broker import PendingLimits, settle
 from shared.messaging.delivery import Delivery
 from shared.messaging.publishing import FULL_STREAM_ERRORS
 from shared.messaging.requests import Requester, respond
@@ -182,7 +182,7 @@ async def test_a_request_whose_caller_has_gone_is_not_worked_on_and_counted(nats
     reader, metrics = counting()
     async with client_of(nats_broker.url) as server, client_of(nats_broker.url) as client:
         await respond(server, NoOpTracer(), metrics, subjects.EMBED_QUERY, EmbedRequest, work, queue="q", concurrency=1)
-        await server.flush()
+        await settle(server)
         requester = Requester(client, NoOpTracer(), timeout_seconds=10)
         request = EmbedRequest(texts=["x"])
         patient = asyncio.create_task(requester.ask(subjects.EMBED_QUERY, request, EmbedReply))
@@ -228,11 +228,11 @@ async def test_a_subscription_that_is_not_served_holds_no_more_than_its_limit(na
 
     async with client_of(nats_broker.url) as server, client_of(nats_broker.url) as client:
         await PendingLimits(messages=10).subscribe(server, "flood", take)
-        await server.flush()
+        await settle(server)
         for _ in range(100):
             await client.publish("flood", b"x")
-        await client.flush()
-        await server.flush()
+        await settle(client)
+        await settle(server)
         gate.set()
         await asyncio.sleep(0.1)  # Until what waited is taken nothing tells that there is room.
         await client.publish("flood", b"last")

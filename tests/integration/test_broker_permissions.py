@@ -9,8 +9,9 @@ from contracts import subjects
 from contracts.permissions import DEFAULT_INBOX, inbox_prefix, permissions_of, producer_user, tool_user
 from contracts.topology import AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
 from contracts.traffic import SERVICES, TRAFFIC
+from shared.messaging.broker import settle
 from shared.messaging.provisioning import drift, provision
-from tests.broker_stand import TENANT, TOOL, USERS, GuardedBroker, guarded_broker, heard_out
+from tests.broker_stand import TENANT, TOOL, USERS, GuardedBroker, guarded_broker
 from tests.subject_matching import allowed
 
 LIMITED = sorted(set(USERS) - {"platform"})
@@ -82,7 +83,7 @@ async def test_a_user_publishes_what_is_declared_and_nothing_else(broker: Guarde
     async with broker.connected(user) as (client, violations):
         for subject in tried:
             await client.publish(subject, NO_REQUEST)
-        await heard_out(client)
+        await settle(client)
         refused = violations.of("publish")
     forbidden = {subject.lower() for subject in tried if not allowed(permissions_of(user).publish, subject)}
     assert refused == forbidden
@@ -96,7 +97,7 @@ async def test_a_user_subscribes_to_what_is_declared_and_nothing_else(broker: Gu
     async with broker.connected(user) as (client, violations):
         for subject in tried:
             await client.subscribe(subject)
-        await heard_out(client)
+        await settle(client)
         refused = violations.of("subscription")
     forbidden = {subject.lower() for subject in tried if not allowed(permissions_of(user).subscribe, subject)}
     assert refused == forbidden
@@ -124,13 +125,13 @@ async def test_nobody_reads_the_replies_of_another_user(broker: GuardedBroker) -
     ):
         overheard = await parser.subscribe(f"{inbox_prefix('gateway')}.>")
         asked = await persistence.subscribe(subjects.READ_TRACES)
-        await asyncio.gather(parser.flush(), persistence.flush())
+        await asyncio.gather(settle(parser), settle(persistence))
         answer = asyncio.create_task(gateway.request(subjects.READ_TRACES, b"{}", timeout=5))
         request = await asked.next_msg(5)
         assert request.reply.startswith("_INBOX_gateway.")
         await request.respond(b"the reply")
         assert (await answer).data == b"the reply"
-        await heard_out(parser)
+        await settle(parser)
         assert overheard.pending_msgs == 0
         assert violations.of("subscription") == {"_inbox_gateway.>"}
 
@@ -160,12 +161,12 @@ async def test_an_agent_keeps_the_steps_of_a_question(broker: GuardedBroker) -> 
 async def test_a_tool_replies_once_to_each_call_and_speaks_to_nobody_else(broker: GuardedBroker) -> None:
     async with broker.connected(tool_user(TOOL)) as (tool, violations), broker.connected("agent") as (agent, _):
         calls = await tool.subscribe(subjects.tool(TOOL))
-        await tool.flush()
+        await settle(tool)
         call = asyncio.create_task(agent.request(subjects.tool(TOOL), b"{}", timeout=5))
         request = await calls.next_msg(5)
         await request.respond(b"first")
         await request.respond(b"second")
         await tool.publish(f"{request.reply}x", b"a reply to another request")
-        await heard_out(tool)
+        await settle(tool)
         assert (await call).data == b"first"
         assert violations.of("publish") == {request.reply.lower(), f"{request.reply}x".lower()}

@@ -19,7 +19,7 @@ from services.cli.broker_access import BrokerLogin, jetstream
 from services.cli.broker_config import BrokerTLS, server_binary
 from services.cli.errors import CommandError
 from shared.errors import Misconfigured, Unavailable
-from shared.messaging.broker import build_broker, connect
+from shared.messaging.broker import build_broker, connect, settle
 from shared.messaging.provisioning import drift, provision
 from shared.settings import PlatformSettings
 from tests.broker_stand import GuardedBroker, guarded_broker
@@ -115,8 +115,7 @@ async def test_a_certificate_alone_is_nobody_but_the_producer(
 ) -> None:
     async with mutual.connected(None, authority.client(ours)) as (client, violations):
         await client.publish(subjects.DOCUMENT_DELETED, b"{}")
-        await client.flush()
-        await client.flush()
+        await settle(client)
         assert violations.of("publish") == {subjects.DOCUMENT_DELETED}
 
 

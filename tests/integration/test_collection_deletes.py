@@ -13,6 +13,7 @@ from contracts.codec import encode
 from contracts.facts import DocumentDeleted
 from contracts.reconciliation import FencesReply
 from services.persistence import sweeping
+from shared.messaging.broker import settle
 from tests.integration.persistence_service import Stand, persistence
 from tests.running import eventually, everything_twice
 from tests.servers import NatsServer
@@ -27,7 +28,7 @@ async def fences(stand: Stand, floors: list[tuple[str, int]]) -> AsyncIterator[N
         await message.respond(encode(FencesReply(behind=[])))
 
     subscription = await stand.client.subscribe(subjects.INDEX_FENCES, cb=hide)
-    await stand.client.flush()
+    await settle(stand.client)
     try:
         yield
     finally:

@@ -21,6 +21,7 @@ from services.agent.app import build_lifespan
 from services.agent.settings import AgentSettings
 from services.persistence.database import open_database
 from services.persistence.settings import PersistenceSettings
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from shared.service import Service
 from tests.integration.gateway_stand import running_gateway
@@ -73,7 +74,7 @@ async def talking(broker: NatsServer, **agent: Any) -> AsyncIterator[Talk]:
             (subjects.EMBED_QUERY, EmbedRequest, library.embed),
         ):
             await respond(client, TRACER, METRICS, subject, model, handler, queue="t", concurrency=8)
-        await client.flush()
+        await settle(client)
         settings = AgentSettings(nats_url=broker.url, **{"drain_seconds": 5, "agent_patience_seconds": 1, **agent})
         await stack.enter_async_context(running_service("agent", settings, build_lifespan(settings)))
         _, http, _ = await stack.enter_async_context(running_gateway(broker))

@@ -6,6 +6,7 @@ import pytest
 
 from contracts import subjects
 from contracts.reconciliation import IndexFence, ReconcileReply, ReconcileRequest
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from tests.integration.gateway_stand import TENANT, Stand, document, running_stand
 from tests.running import eventually
@@ -72,7 +73,7 @@ async def test_a_step_of_a_comparison_is_passed_on(stand: Stand) -> None:
         queue="persistence",
         concurrency=1,
     )
-    await stand.client.flush()
+    await settle(stand.client)
 
     response = await stand.http.post("/v1/admin/reconcile", json={"cursor": "revisions:3"})
 

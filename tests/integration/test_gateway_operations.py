@@ -17,6 +17,7 @@ from services.gateway.app import build_app
 from services.gateway.parts import EXPECTED_SERVICES
 from services.gateway.settings import GatewaySettings
 from shared.errors import Rejected
+from shared.messaging.broker import settle
 from shared.messaging.requests import respond
 from shared.service import Service
 from shared.settings import PROJECT_ROOT
@@ -39,7 +40,7 @@ async def answer_health(stand: Stand, *replies: HealthReply) -> None:
             await message.respond(encode(reply))
 
     await stand.client.subscribe(subjects.HEALTH, cb=answer)
-    await stand.client.flush()
+    await settle(stand.client)
 
 
 def healthy(service: str, **fields: object) -> HealthReply:
@@ -291,7 +292,7 @@ async def test_a_step_of_a_reindexing_is_passed_on_and_its_refusal_comes_back(st
         queue="retriever",
         concurrency=1,
     )
-    await stand.client.flush()
+    await settle(stand.client)
 
     copied = await stand.http.post("/v1/admin/reindex", json={"step": "copy", "cursor": "chunks:a"})
     refused = await stand.http.post("/v1/admin/reindex", json={"step": "activate"})

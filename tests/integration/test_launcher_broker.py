@@ -17,6 +17,7 @@ from contracts.permissions import PLATFORM
 from services.cli.broker_access import BrokerLogin, jetstream
 from services.cli.broker_config import MAX_MEMORY_BYTES, BrokerOptions, broker_config, max_file_bytes, server_binary
 from services.cli.errors import CommandError
+from shared.messaging.broker import settle
 from shared.messaging.broker_login import INBOX_PREFIX
 from shared.messaging.provisioning import drift, provision
 from tests.servers import START_TIMEOUT_SECONDS, free_port, wait_for_port
@@ -114,22 +115,22 @@ async def test_a_producer_gets_its_document_acknowledged(broker: Broker) -> None
 async def test_a_producer_reads_facts(broker: Broker) -> None:
     async with broker.producer() as (producer, _), broker.platform() as platform:
         facts = await producer.subscribe(subjects.FACTS_ALL)
-        await producer.flush()
+        await settle(producer)
         await platform.publish(subjects.DOCUMENT_INDEXED, b"{}")
-        await platform.flush()
+        await settle(platform)
         assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
 
 
 async def test_a_producer_does_not_read_who_used_which_key(broker: Broker) -> None:
     async with broker.producer() as (producer, refusals), broker.platform() as platform:
         facts = await producer.subscribe(subjects.FACTS_ALL)
-        await producer.flush()
+        await settle(producer)
         await platform.publish("rag.v1.facts.audit.key_used", b"{}")
         await platform.publish(subjects.DOCUMENT_INDEXED, b"{}")
-        await platform.flush()
+        await settle(platform)
         assert (await facts.next_msg(5)).subject == subjects.DOCUMENT_INDEXED
         await producer.subscribe("rag.v1.facts.audit.*")
-        await producer.flush()
+        await settle(producer)
         assert "permissions violation for subscription" in await refusals.next()
 
 
@@ -155,7 +156,7 @@ async def test_a_producer_does_not_read_who_used_which_key(broker: Broker) -> No
 async def test_a_producer_publishes_nowhere_else(broker: Broker, subject: str) -> None:
     async with broker.producer() as (client, refusals):
         await client.publish(subject, b"{}")
-        await client.flush()
+        await settle(client)
         assert "permissions violation for publish" in await refusals.next()
 
 
@@ -165,7 +166,7 @@ async def test_a_producer_publishes_nowhere_else(broker: Broker, subject: str) -
 async def test_a_producer_reads_nothing_else(broker: Broker, subject: str) -> None:
     async with broker.producer() as (client, refusals):
         await client.subscribe(subject)
-        await client.flush()
+        await settle(client)
         assert "permissions violation for subscription" in await refusals.next()
 
 

@@ -11,6 +11,7 @@ from contracts.codec import encode
 from contracts.documents import IngestMessage
 from contracts.queries import AskQuestion
 from shared.errors import DeadlineExpired, Rejected, Unavailable
+from shared.messaging.broker import settle
 from shared.messaging.delivery import Delivery
 from shared.service import Service
 from shared.settings import PlatformSettings
@@ -153,14 +154,14 @@ async def test_a_producer_cannot_make_a_service_publish_for_it(nats_broker: Nats
     recorder = Recorder()
     async with parser(nats_broker, recorder), client_of(nats_broker.url) as client:
         evil = await client.subscribe("evil.subject")
-        await client.flush()
+        await settle(client)
         await client.jetstream().publish(INGEST, b'{"text":"x"}', headers={"reply_to": "evil.subject"})
 
         async def settled() -> bool:
             return await parser_backlog(nats_broker) == 0 and recorder.times("x") == 1
 
         await eventually(settled, "the message is acknowledged")
-        await client.flush()
+        await settle(client)
         assert evil.pending_msgs == 0
 
 

@@ -19,6 +19,7 @@ from contracts.topology import Consumer
 from services.parser import app as parser
 from services.parser.settings import ParserSettings
 from shared.errors import NotFound
+from shared.messaging.broker import settle
 from shared.messaging.consuming import Handler
 from shared.messaging.delivery import Delivery
 from shared.messaging.requests import respond
@@ -96,7 +97,7 @@ async def parsing(
             queue="test",
             concurrency=4,
         )
-        await client.flush()
+        await settle(client)
         yield persistence
 
 

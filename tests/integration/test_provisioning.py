@@ -8,6 +8,7 @@ import pytest
 
 from contracts import subjects
 from contracts.topology import AGENT, AGENT_STEPS, CONSUMERS, STREAMS, UPLOADS
+from shared.messaging.broker import settle
 from shared.messaging.provisioning import drift, provision, renew_ingest
 from shared.service import Service, service_lifespan
 from shared.settings import PlatformSettings
@@ -49,7 +50,7 @@ async def test_answers_of_an_earlier_release_are_repeated_from_then_on(nats_brok
         assert await provision(jetstream, replicas=1) == [f"updated: {difference}"]
         assert (await jetstream.stream_info("ANSWERS")).config.republish == declared
         told = await client.subscribe("rag.v1.told.*")
-        await client.flush()
+        await settle(client)
         first = await jetstream.publish("rag.v1.answers.q1", b"{}")
         await jetstream.publish("rag.v1.answers.q2", b"{}")
         second = await jetstream.publish("rag.v1.answers.q1", b"{}")

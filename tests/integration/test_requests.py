@@ -11,6 +11,7 @@ from opentelemetry.trace import NoOpTracerProvider
 from contracts import subjects
 from contracts.reads import CollectionList, CollectionsQuery
 from shared.errors import DeadlineExpired, InvalidMessage, NotFound, Overloaded, PlatformError, Rejected, Unavailable
+from shared.messaging.broker import settle
 from shared.messaging.requests import Requester, respond
 from shared.metrics import MessagingMetrics
 from tests.running import client_of
@@ -28,7 +29,7 @@ async def ask(
     async with client_of(server.url) as client:
         if handler is not None:
             await respond(client, TRACER, METRICS, SUBJECT, CollectionsQuery, handler, queue="q", concurrency=1)
-            await client.flush()
+            await settle(client)
         requester = Requester(client, TRACER, timeout_seconds=seconds)
         return await requester.ask(SUBJECT, CollectionsQuery(tenant=tenant), CollectionList)
 
@@ -99,7 +100,7 @@ async def test_callers_beyond_the_bound_are_turned_away(bare_nats: NatsServer) -
 
     async with client_of(bare_nats.url) as client:
         await respond(client, TRACER, METRICS, SUBJECT, CollectionsQuery, handler, queue="q", concurrency=2)
-        await client.flush()
+        await settle(client)
         requester = Requester(client, TRACER, timeout_seconds=5)
         asked = [
             asyncio.create_task(requester.ask(SUBJECT, CollectionsQuery(tenant="t"), CollectionList)) for _ in range(20)

@@ -13,8 +13,9 @@ from contracts import subjects
 from contracts.permissions import PLATFORM
 from services.cli.data_folder import DataFolder
 from services.cli.main import main
+from shared.messaging.broker import settle
 from shared.messaging.provisioning import provision
-from tests.broker_stand import Violations, heard_out
+from tests.broker_stand import Violations
 from tests.local_broker import LocalBroker, local_broker
 
 
@@ -54,7 +55,7 @@ async def test_a_producer_is_let_in_while_the_broker_runs_and_shut_out_when_revo
     )
     assert (await producer.jetstream().publish(subjects.ingest("acme"), b"{}")).stream == "INGEST"
     await producer.publish(subjects.ingest("other"), b"{}")
-    await heard_out(producer)
+    await settle(producer)
     assert violations.of("publish") == {"rag.v1.ingest.other"}
     assert await rag(*options) == 0
     assert json.loads(capsys.readouterr().out) == made, "asked again, the same user"
